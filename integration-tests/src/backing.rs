@@ -23,7 +23,7 @@ use waybill_projector::verify;
 use waybill_read_model::{Database, Rights, projection};
 use waybill_schema::{CompanyId, Entity, Event, Subject, UserId, names};
 use waybill_service_kit::{Secrets, now};
-use waybill_test_kit::{NatsServer, TestBucket, TestDatabase, eventually, nats_password};
+use waybill_test_kit::{NatsServer, TestBucket, TestDatabase, eventually, nats_password, settings};
 
 const SECRET: &str = "a secret that only the tests know.....";
 const AUDIT_SECRET: &str = "a secret for audit exports in tests...";
@@ -205,6 +205,8 @@ impl Backing {
             format!("--audit-secret={AUDIT_SECRET}"),
             format!("--cursor-secret={CURSOR_SECRET}"),
             format!("--token-secret={TOKEN_SECRET}"),
+            // The program of the test is another one.
+            format!("--render-program={}", settings("WAYBILL_TEST_BIN")),
         ]);
         // Arguments in `more` replace those with the same name.
         let name = |arg: &String| arg.split('=').next().map(str::to_owned);

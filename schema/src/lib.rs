@@ -10,6 +10,7 @@ mod error_code;
 pub mod events;
 pub mod ids;
 pub mod names;
+pub mod preview;
 pub mod ranges;
 pub mod scan;
 mod status;
@@ -21,6 +22,7 @@ pub use envelope::{Actor, Causation, DecodeError, Envelope, Position, PositionEr
 pub use error_code::{ErrorCode, UnknownErrorCode};
 pub use events::Event;
 pub use ids::{ChatroomId, CompanyId, FileId, SessionId, ShareId, ThreadId, TokenId, UploadId, UserId, WorkerId};
+pub use preview::{PreviewFacts, PreviewFailure, PreviewSet, StoredVariant, Variant};
 pub use ranges::{ByteRange, RangeSet};
 pub use scan::{ScanPolicy, ScanResult, UnscannedPolicy, UnscannedReason};
 pub use status::{ProcessingStatus, SessionStatus, UnknownStatus, UploadStatus, Verdict};

@@ -1,7 +1,7 @@
 //! Names of streams, durable consumers, key-value buckets, core subjects and object keys. No other module builds such
 //! names.
 
-use crate::{CompanyId, Subject, Timestamp, UploadId, UserId};
+use crate::{CompanyId, FileId, PreviewSet, Subject, Timestamp, UploadId, UserId, Variant};
 use std::fmt::Display;
 
 /// The durable pull consumer that the workers of one partition share.
@@ -9,6 +9,9 @@ pub const REACTIONS_DURABLE: &str = "reactions";
 
 /// The durable pull consumer of verified files that the processes with the role `content` of one partition share.
 pub const SCANS_DURABLE: &str = "scans";
+
+/// The durable pull consumer of files that can become readable, for previews.
+pub const PREVIEWS_DURABLE: &str = "previews";
 
 /// Key-value bucket: SHA-256 midstates of uploads, one key per upload.
 pub const MIDSTATES_BUCKET: &str = "midstates";
@@ -94,6 +97,9 @@ pub const OBJECTS: &str = "o/";
 /// Prefix of the keys of staged objects.
 pub const STAGING: &str = "s/";
 
+/// Prefix of the keys of previews.
+pub const VARIANTS: &str = "v/";
+
 /// Prefix of the keys of signed heads of the audit.
 pub const AUDIT_HEADS: &str = "audit-heads/";
 
@@ -124,6 +130,11 @@ pub fn objects_prefix(company: CompanyId, upload: UploadId) -> String {
 /// because a folder costs them as much as a small file.
 pub fn object_key(company: CompanyId, upload: UploadId, name: impl Display) -> String {
     format!("{}-{name}", objects_prefix(company, upload))
+}
+
+/// Returns the key of a preview of a file.
+pub fn variant_key(company: CompanyId, file: FileId, set: PreviewSet, variant: Variant) -> String {
+    format!("{VARIANTS}{company}/{file}-{}-{}", set.simple(), variant.as_str())
 }
 
 /// Returns the prefix of the keys of the staged objects of an upload.

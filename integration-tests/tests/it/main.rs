@@ -35,6 +35,7 @@ mod outages;
 mod parked;
 mod patches;
 mod plans;
+mod previews;
 mod progress;
 mod protocols;
 mod quota;

@@ -1,5 +1,6 @@
 //! Events of a verified file. Subject: `file.{id}`.
 
+use crate::preview::{PreviewFacts, PreviewFailure, PreviewSet, StoredVariant};
 use crate::scan::ScanResult;
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +52,26 @@ pub struct FileScannedV1 {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileReleasedV1 {}
 
+/// Previews of the file were made and stored. This happens at most once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreviewsMadeV1 {
+    /// Id of the set. With the name of a variant, it gives the key of the object.
+    pub set: PreviewSet,
+    /// The stored previews.
+    pub variants: Vec<StoredVariant>,
+    /// ThumbHash of the picture: about 25 bytes that clients can show at once.
+    pub thumbhash: Vec<u8>,
+    /// Facts about the content.
+    pub facts: PreviewFacts,
+}
+
+/// No previews of the file could be made. A later attempt can still make them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreviewFailedV1 {
+    /// Reason.
+    pub reason: PreviewFailure,
+}
+
 aggregate_events! {
     /// Events of a verified file.
     FileEvent of File {
@@ -62,5 +83,7 @@ aggregate_events! {
         FileSpaceReleased, 1 => FileSpaceReleasedV1;
         FileScanned, 1 => FileScannedV1;
         FileReleased, 1 => FileReleasedV1;
+        PreviewsMade, 1 => PreviewsMadeV1;
+        PreviewFailed, 1 => PreviewFailedV1;
     }
 }

@@ -329,6 +329,8 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
         ("FileScanned.v1.infected", scanned(ScanResult::Infected { signature: "Eicar-Test".to_owned() })),
         ("FileScanned.v1.unscanned", scanned(ScanResult::Unscanned { reason: UnscannedReason::Encrypted })),
         ("FileReleased.v1", FileReleasedV1 {}.into()),
+        ("PreviewsMade.v1", previews().into()),
+        ("PreviewFailed.v1", PreviewFailedV1 { reason: PreviewFailure::LimitsExceeded }.into()),
         ("FileShared.v2", FileSharedV2 { basis: ShareBasis::Share(ShareId(uuid(10))), ..shared().into() }.into()),
         ("FileShared.v2.uploader", FileSharedV2 { basis: ShareBasis::Uploader, ..shared().into() }.into()),
         ("FileShared.v2.admin", FileSharedV2 { basis: ShareBasis::Admin, ..shared().into() }.into()),
@@ -411,6 +413,25 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
 fn scanned(result: ScanResult) -> Event {
     let (engine, database_version) = ("ClamAV 1.4.6".to_owned(), "27805".to_owned());
     FileScannedV1 { result, engine, database_version, covered_bytes: 77 }.into()
+}
+
+fn previews() -> PreviewsMadeV1 {
+    let stored = |variant: Variant, mime_type: &str, width| StoredVariant {
+        variant,
+        mime_type: mime_type.to_owned(),
+        width,
+        height: width / 2,
+        size_bytes: 300 * u64::from(width),
+    };
+    PreviewsMadeV1 {
+        set: uuid(21),
+        variants: vec![
+            stored(Variant::Preview256, "image/jpeg", 256),
+            stored(Variant::Preview1024, "image/png", 1_000),
+        ],
+        thumbhash: vec![1, 2, 3, 0xff],
+        facts: PreviewFacts { width: 4_000, height: 2_000, page_count: Some(7), duration_ms: Some(61_000) },
+    }
 }
 
 fn permissions() -> Permissions {

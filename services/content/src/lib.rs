@@ -1,18 +1,25 @@
 //! The content pipeline, a role of its own: it looks into files after they were verified. Untrusted bytes are processed
 //! away from the roles that accept and store them, and slow steps do not delay the verification of other files.
 //!
-//! At present it scans files for viruses with clamd. A consumer of verified files provides new files; a search in the
-//! tables provides files that were verified before their company had them scanned, and files whose scan is old. Each
-//! result is an event of the file. Processes of this role share the work and keep no state of their own.
+//! It scans files for viruses with clamd, and makes previews of files that can be read. Each step has a consumer of the events
+//! that begin it, and each result is an event of the file. A search in the tables provides files that were verified before
+//! their company had them scanned, and files whose scan is old. Processes of this role share the work and keep no state of
+//! their own.
 
+pub mod backfill;
 pub mod clamd;
 mod config;
 mod consumer;
-mod content;
+mod context;
 mod failures;
 mod metrics;
+mod new_files;
+mod objects;
 pub mod once;
+mod previews;
+mod renderer;
 mod scan;
+mod scanner;
 mod search;
 mod server;
 mod settings;

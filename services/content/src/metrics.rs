@@ -16,6 +16,16 @@ pub(crate) static SCANNED_BYTES: LazyLock<IntCounter> =
 pub(crate) static CLAMD_UP: LazyLock<IntGauge> =
     LazyLock::new(|| gauge("waybill_clamd_up", "1 if clamd can scan, 0 if it cannot be reached or fails"));
 
+/// Files whose previews were made, or could not be made, by result: `made` or a reason.
+pub(crate) static PREVIEWS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counters("waybill_previews_total", "Files whose previews were made or could not be made", &["result"])
+});
+
+/// State of the program that makes previews.
+pub(crate) static RENDERER_UP: LazyLock<IntGauge> = LazyLock::new(|| {
+    gauge("waybill_renderer_up", "1 if the program that makes previews can run with restricted rights, 0 if not")
+});
+
 /// Files with which the scanner failed so often that their verdict is UNSCANNED.
 pub(crate) static GIVEN_UP: LazyLock<IntCounter> = LazyLock::new(|| {
     counter(

@@ -2,9 +2,9 @@
 
 use crate::clamd::ClamdError;
 use crate::config::Config;
-use crate::consumer::is_of_clamd;
-use crate::content::Content;
+use crate::new_files::is_of_clamd;
 use crate::scan::{ScanError, Turn, scan_file};
+use crate::scanner::Scanner;
 use futures_util::{StreamExt, stream};
 use uuid::Uuid;
 use waybill_read_model::ReadModelError;
@@ -46,25 +46,25 @@ pub enum ScanAllError {
 /// # Errors
 /// [`ScanAllError`].
 pub async fn scan_all(config: Config, company: Option<CompanyId>, again: bool) -> Result<Scanned, ScanAllError> {
-    let content = Content::new(config).ok_or(ScanAllError::NoClamd)?;
-    content.clamd.version().await?;
+    let scanner = Scanner::new(&config).ok_or(ScanAllError::NoClamd)?;
+    scanner.clamd.version().await?;
     let turn = if again { Turn::Again } else { Turn::Found };
-    let at_once = content.settings.scans_at_once as usize;
+    let at_once = scanner.settings.scans_at_once as usize;
     let mut done = Scanned::default();
     let (mut from, mut after) = (company.unwrap_or(CompanyId(Uuid::nil())), UploadId(Uuid::nil()));
     loop {
-        let mut connection = content.database.connection().await?;
+        let mut connection = scanner.database.connection().await?;
         let mut page = kept_files(&mut connection, from, after, PAGE).await?;
         drop(connection);
         page.retain(|file| company.is_none_or(|company| file.company_id == company));
         let Some(last) = page.last() else { return Ok(done) };
         (from, after) = (last.company_id, last.file_id);
-        let scans = stream::iter(page).map(|file| scan(&content, turn, file));
+        let scans = stream::iter(page).map(|file| scan(&scanner, turn, file));
         let mut scans = std::pin::pin!(scans.buffer_unordered(at_once));
         while let Some(scanned) = scans.next().await {
             match scanned {
                 Ok(()) => done.scanned += 1,
-                Err(error) if is_of_clamd(&error) && !content.clamd.can_scan().await => {
+                Err(error) if is_of_clamd(&error) && !scanner.clamd.can_scan().await => {
                     return Err(ScanAllError::Stopped(error.to_string()));
                 }
                 Err(error) => {
@@ -76,6 +76,6 @@ pub async fn scan_all(config: Config, company: Option<CompanyId>, again: bool) -
     }
 }
 
-async fn scan(content: &Content, turn: Turn, file: KeptFile) -> Result<(), ScanError> {
-    scan_file(content, turn, file.company_id, file.file_id, Causation::Request(new_id())).await
+async fn scan(scanner: &Scanner, turn: Turn, file: KeptFile) -> Result<(), ScanError> {
+    scan_file(scanner, turn, file.company_id, file.file_id, Causation::Request(new_id())).await
 }

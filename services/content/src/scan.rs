@@ -1,8 +1,10 @@
 //! Scans one file and records the result.
 
 use crate::clamd::{ClamdError, Version};
-use crate::content::{Content, context};
+use crate::context::context;
 use crate::metrics;
+use crate::objects::{ObjectError, existing_key};
+use crate::scanner::Scanner;
 use futures_util::TryStreamExt;
 use waybill_domain::Refusal;
 use waybill_domain::file::{Command, LastScan, State};
@@ -33,6 +35,8 @@ pub(crate) enum ScanError {
     Tables(#[from] ReadModelError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Object(#[from] ObjectError),
     /// Other large files take all places.
     #[error("other large files are scanned at the moment")]
     NoPlace,
@@ -67,17 +71,17 @@ struct Target {
 /// Scans a file with the present signatures, unless it was scanned with them before, and records the result. Does nothing if the
 /// file is not verified or was purged.
 pub(crate) async fn scan_file(
-    content: &Content,
+    scanner: &Scanner,
     turn: Turn,
     company: CompanyId,
     file: FileId,
     causation: Causation,
 ) -> Result<(), ScanError> {
     for _ in 0..REPEATED_MAX {
-        let version = content.clamd.version().await?;
-        let Some(target) = target(content, turn, &version, company, file).await? else { return Ok(()) };
-        let Some(scanned) = scan_target(content, turn, &version, &target).await? else { return Ok(()) };
-        if record(content, &target, scanned, causation).await? {
+        let version = scanner.clamd.version().await?;
+        let Some(target) = target(scanner, turn, &version, company, file).await? else { return Ok(()) };
+        let Some(scanned) = scan_target(scanner, turn, &version, &target).await? else { return Ok(()) };
+        if record(scanner, &target, scanned, causation).await? {
             return Ok(());
         }
     }
@@ -86,15 +90,15 @@ pub(crate) async fn scan_file(
 
 /// Returns the file if it must be scanned with the signatures of `version`.
 async fn target(
-    content: &Content,
+    scanner: &Scanner,
     turn: Turn,
     version: &Version,
     company: CompanyId,
     file: FileId,
 ) -> Result<Option<Target>, ScanError> {
-    let upload = content.repository.load(&LifecycleAggregate(UploadAggregate { company, upload: file })).await?.state;
+    let upload = scanner.repository.load(&LifecycleAggregate(UploadAggregate { company, upload: file })).await?.state;
     let (Phase::Verified { sha256, storage_key }, Some(_)) = (&upload.phase, &upload.started) else { return Ok(None) };
-    let state = content.repository.load(&FileAggregate { company, file }).await?.state;
+    let state = scanner.repository.load(&FileAggregate { company, file }).await?.state;
     let is_current =
         state.scanned_with.as_ref() == Some(&version.database) && state.scans.last.as_ref().is_some_and(is_final);
     if state.purged || (is_current && turn != Turn::Again) {
@@ -112,44 +116,45 @@ fn is_final(result: &ScanResult) -> bool {
 
 /// Returns the result of a scan; `None` if the file was purged.
 async fn scan_target(
-    content: &Content,
+    scanner: &Scanner,
     turn: Turn,
     version: &Version,
     target: &Target,
 ) -> Result<Option<FileScanned>, ScanError> {
     if turn != Turn::Again
-        && let Some(same) = scan_of_same_bytes(content, version, target).await?
+        && let Some(same) = scan_of_same_bytes(scanner, version, target).await?
     {
         return Ok(Some(same));
     }
-    let (result, covered_bytes) = match scan_bytes(content, turn, target).await {
+    let (result, covered_bytes) = match scan_bytes(scanner, turn, target).await {
         Ok(scanned) => scanned,
         // The object was deleted with the file.
         Err(
             ScanError::Store(StoreError::NotFound { .. })
+            | ScanError::Object(ObjectError::Store(StoreError::NotFound { .. }))
             | ScanError::Clamd(ClamdError::Source(StoreError::NotFound { .. })),
-        ) if is_purged(content, target).await? => {
+        ) if is_purged(scanner, target).await? => {
             return Ok(None);
         }
-        Err(ScanError::Clamd(error)) => match give_up(content, target.file, &error).await {
+        Err(ScanError::Clamd(error)) => match give_up(scanner, target.file, &error).await {
             true => (ScanResult::Unscanned { reason: UnscannedReason::Failed }, 0),
             false => return Err(error.into()),
         },
         Err(error) => return Err(error),
     };
-    content.failures.forget(target.file);
+    scanner.failures.forget(target.file);
     let (engine, database_version) = (version.engine.clone(), version.database.clone());
     Ok(Some(FileScanned { result, engine, database_version, covered_bytes }))
 }
 
 /// Returns `true` if clamd failed with a file so often that its scan is hopeless.
-async fn give_up(content: &Content, file: FileId, error: &ClamdError) -> bool {
+async fn give_up(scanner: &Scanner, file: FileId, error: &ClamdError) -> bool {
     match error {
         ClamdError::Source(_) | ClamdError::Unreachable(_) => return false,
         ClamdError::Broken(_) | ClamdError::Failed(_) => {}
     }
-    let can_scan = content.clamd.can_scan().await;
-    let is_hopeless = content.failures.is_hopeless(file, can_scan, content.settings.give_up_after());
+    let can_scan = scanner.clamd.can_scan().await;
+    let is_hopeless = scanner.failures.is_hopeless(file, can_scan, scanner.settings.give_up_after());
     if is_hopeless {
         tracing::error!(file_id = %file, %error, "clamd fails with this file again and again; it counts as unscanned");
         metrics::GIVEN_UP.inc();
@@ -157,24 +162,24 @@ async fn give_up(content: &Content, file: FileId, error: &ClamdError) -> bool {
     is_hopeless
 }
 
-async fn is_purged(content: &Content, target: &Target) -> Result<bool, ScanError> {
+async fn is_purged(scanner: &Scanner, target: &Target) -> Result<bool, ScanError> {
     let Target { company, file, .. } = *target;
-    Ok(content.repository.load(&FileAggregate { company, file }).await?.state.purged)
+    Ok(scanner.repository.load(&FileAggregate { company, file }).await?.state.purged)
 }
 
 /// Returns the scan of another file of the company with the same bytes and the same signatures. The tables provide
 /// candidates, and their events decide.
 async fn scan_of_same_bytes(
-    content: &Content,
+    scanner: &Scanner,
     version: &Version,
     target: &Target,
 ) -> Result<Option<FileScanned>, ScanError> {
     let Target { company, sha256, .. } = *target;
-    let mut connection = content.database.connection().await?;
+    let mut connection = scanner.database.connection().await?;
     let candidates = scanned_with_same_bytes(&mut connection, company, sha256, &version.database).await?;
     drop(connection);
     for file in candidates.into_iter().filter(|file| *file != target.file) {
-        let Some(state) = with_same_bytes(content, target, file).await? else { continue };
+        let Some(state) = with_same_bytes(scanner, target, file).await? else { continue };
         let is_current = state.scanned_with.as_ref() == Some(&version.database);
         if let Some(result) = state.scans.last.filter(|result| is_current && is_final(result)) {
             let covered_bytes = match &result {
@@ -189,38 +194,40 @@ async fn scan_of_same_bytes(
 }
 
 /// Returns the state of another file; `None` if its bytes are not those of `target`.
-async fn with_same_bytes(content: &Content, target: &Target, file: FileId) -> Result<Option<State>, ScanError> {
+async fn with_same_bytes(scanner: &Scanner, target: &Target, file: FileId) -> Result<Option<State>, ScanError> {
     let Target { company, sha256, .. } = *target;
-    let upload = content.repository.load(&LifecycleAggregate(UploadAggregate { company, upload: file })).await?.state;
+    let upload = scanner.repository.load(&LifecycleAggregate(UploadAggregate { company, upload: file })).await?.state;
     if !matches!(&upload.phase, Phase::Verified { sha256: its, .. } if *its == sha256) {
         return Ok(None);
     }
-    Ok(Some(content.repository.load(&FileAggregate { company, file }).await?.state))
+    Ok(Some(scanner.repository.load(&FileAggregate { company, file }).await?.state))
 }
 
 /// Scans the bytes of a file. Returns the result and the number of bytes that clamd looked at.
-async fn scan_bytes(content: &Content, turn: Turn, target: &Target) -> Result<(ScanResult, u64), ScanError> {
+async fn scan_bytes(scanner: &Scanner, turn: Turn, target: &Target) -> Result<(ScanResult, u64), ScanError> {
     let is_large = target.size_bytes >= LARGE;
     let _place = match turn {
-        Turn::New if is_large => Some(content.long.take(target.company).ok_or(ScanError::NoPlace)?),
+        Turn::New if is_large => Some(scanner.long.take(target.company).ok_or(ScanError::NoPlace)?),
         Turn::New | Turn::Found | Turn::Again => None,
     };
     let _turn = match turn {
         // The semaphore is never closed.
-        Turn::Found | Turn::Again if is_large => content.searching_large.acquire().await.ok(),
+        Turn::Found | Turn::Again if is_large => scanner.searching_large.acquire().await.ok(),
         Turn::Found | Turn::Again | Turn::New => None,
     };
-    let most = content.settings.clamd_stream_max_bytes;
-    let key = existing_key(content, target).await?;
+    let most = scanner.settings.clamd_stream_max_bytes;
+    let content = ContentAggregate { company: target.company, sha256: target.sha256 };
+    let store = scanner.store.as_ref();
+    let key = existing_key(store, &scanner.repository, content, target.file, &target.storage_key).await?;
     if target.size_bytes <= most {
-        let result = scan_range(content, &key, 0, target.size_bytes).await?;
+        let result = scan_range(scanner, &key, 0, target.size_bytes).await?;
         let covered = if matches!(result, ScanResult::Unscanned { .. }) { 0 } else { target.size_bytes };
         return Ok((result, covered));
     }
     let (mut from, mut reached, mut covered) = (0, 0, 0);
     while from < target.size_bytes {
         let to = (from + most).min(target.size_bytes);
-        match scan_range(content, &key, from, to - from).await? {
+        match scan_range(scanner, &key, from, to - from).await? {
             infected @ ScanResult::Infected { .. } => return Ok((infected, to)),
             ScanResult::Clean => covered += to - from.max(reached),
             ScanResult::Unscanned { .. } => {}
@@ -231,14 +238,14 @@ async fn scan_bytes(content: &Content, turn: Turn, target: &Target) -> Result<(S
     Ok((ScanResult::Unscanned { reason: UnscannedReason::TooLarge }, covered))
 }
 
-async fn scan_range(content: &Content, key: &str, offset: u64, length: u64) -> Result<ScanResult, ScanError> {
-    let body = content.store.get(key, offset, Some(length)).await?;
+async fn scan_range(scanner: &Scanner, key: &str, offset: u64, length: u64) -> Result<ScanResult, ScanError> {
+    let body = scanner.store.get(key, offset, Some(length)).await?;
     let mut left = length;
     let bytes = body.bytes.map_err(ClamdError::from).inspect_ok(|bytes| {
         metrics::SCANNED_BYTES.inc_by(u64::try_from(bytes.len()).unwrap_or(0));
         left = left.saturating_sub(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
     });
-    let result = content.clamd.scan(std::pin::pin!(bytes)).await?;
+    let result = scanner.clamd.scan(std::pin::pin!(bytes)).await?;
     // A body that ends early is not the file. A finding in it is still a finding.
     if left > 0 && result == ScanResult::Clean {
         let reason = format!("the body is {left} bytes too short");
@@ -247,58 +254,46 @@ async fn scan_range(content: &Content, key: &str, offset: u64, length: u64) -> R
     Ok(result)
 }
 
-/// Returns the key of the file's object: its own, or that of the object that it shares with other files.
-async fn existing_key(content: &Content, target: &Target) -> Result<String, ScanError> {
-    if content.store.size(&target.storage_key).await?.is_some() {
-        return Ok(target.storage_key.clone());
-    }
-    let shared = ContentAggregate { company: target.company, sha256: target.sha256 };
-    let state = content.repository.load(&shared).await?.state;
-    let object = state.object.filter(|_| state.references.contains(&target.file));
-    let operation = "reading a file to scan";
-    object.map(|object| object.storage_key).ok_or(StoreError::NotFound { operation }.into())
-}
-
 /// Records a scan. Returns `false` if the file was scanned in the meantime.
 async fn record(
-    content: &Content,
+    scanner: &Scanner,
     target: &Target,
     scan: FileScanned,
     causation: Causation,
 ) -> Result<bool, ScanError> {
     let verdict = Verdict::from(&scan.result);
     let seen = target.seen.clone();
-    if !record_one(content, target.company, target.file, scan.clone(), seen, causation).await? {
+    if !record_one(scanner, target.company, target.file, scan.clone(), seen, causation).await? {
         return Ok(false);
     }
     if verdict == Verdict::Infected {
         tracing::warn!(company_id = %target.company, file_id = %target.file, "a file is infected");
-        record_for_same_bytes(content, target, &scan, causation).await?;
+        record_for_same_bytes(scanner, target, &scan, causation).await?;
     }
     Ok(true)
 }
 
 /// Records the finding for the other files of the company with the same bytes.
 async fn record_for_same_bytes(
-    content: &Content,
+    scanner: &Scanner,
     target: &Target,
     scan: &FileScanned,
     causation: Causation,
 ) -> Result<(), ScanError> {
     let Target { company, sha256, .. } = *target;
-    let mut connection = content.database.connection().await?;
+    let mut connection = scanner.database.connection().await?;
     let others = not_infected_with_same_bytes(&mut connection, company, sha256, SAME_MAX).await?;
     drop(connection);
     for file in others.into_iter().filter(|file| *file != target.file) {
-        let Some(state) = with_same_bytes(content, target, file).await? else { continue };
-        record_one(content, company, file, scan.clone(), state.last_scan(), causation).await?;
+        let Some(state) = with_same_bytes(scanner, target, file).await? else { continue };
+        record_one(scanner, company, file, scan.clone(), state.last_scan(), causation).await?;
     }
     Ok(())
 }
 
 /// Returns `false` if the file was scanned since `seen`.
 async fn record_one(
-    content: &Content,
+    scanner: &Scanner,
     company: CompanyId,
     file: FileId,
     scan: FileScanned,
@@ -310,13 +305,13 @@ async fn record_one(
     let recorded =
         LastScan { result: Some(scan.result.clone()), database_version: Some(scan.database_version.clone()) };
     let command = Command::RecordScan { scan, seen };
-    match content.repository.execute(&aggregate, command, &context).await {
+    match scanner.repository.execute(&aggregate, command, &context).await {
         Ok(_) => {}
         // The file was purged in the meantime.
         Err(ExecuteError::Refused(Refusal::NotFound { .. })) => return Ok(true),
         Err(error) => return Err(error.into()),
     }
-    let is_recorded = content.repository.load(&aggregate).await?.state.last_scan() == recorded;
+    let is_recorded = scanner.repository.load(&aggregate).await?.state.last_scan() == recorded;
     if is_recorded {
         metrics::SCANS.with_label_values(&[verdict.as_str()]).inc();
     }

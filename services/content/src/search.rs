@@ -2,9 +2,9 @@
 //! them scanned or while no process of this role ran, and those whose scan is old.
 
 use crate::clamd;
-use crate::consumer::{is_of_clamd, note_failure};
-use crate::content::Content;
+use crate::new_files::{is_of_clamd, note_failure};
 use crate::scan::{ScanError, Turn, scan_file};
+use crate::scanner::Scanner;
 use chrono::{DateTime, Duration as Span, Utc};
 use futures_util::{StreamExt, stream};
 use std::collections::HashMap;
@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 use waybill_access::AccessError;
 use waybill_event_log::ReadError;
-use waybill_event_log::jetstream::Reactions;
+use waybill_event_log::jetstream::{Passing, Reactions};
 use waybill_read_model::ReadModelError;
 use waybill_read_model::queries::{Unscanned, companies_with_scans, files_to_scan};
 use waybill_schema::{Causation, CompanyId, FileId, ScanPolicy};
@@ -78,25 +78,25 @@ impl Searched {
 }
 
 /// Tells the consumers whether a company has its files scanned, and searches for files to scan, until shutdown.
-pub(crate) async fn run(content: Arc<Content>, is_on: watch::Sender<bool>, shutdown: Shutdown) {
+pub(crate) async fn run(scanner: Arc<Scanner>, is_on: watch::Sender<bool>, shutdown: Shutdown) {
     let mut searched = HashMap::new();
     while !shutdown.is_triggered() {
-        if let Some(Err(error)) = shutdown.unless(search(&content, &is_on, &mut searched)).await {
+        if let Some(Err(error)) = shutdown.unless(search(&scanner, &is_on, &mut searched)).await {
             if let SearchError::Scan(error) = &error {
                 note_failure(error);
             }
             tracing::warn!(%error, "the search for files to scan failed; the next one tries again");
         }
-        shutdown.unless(tokio::time::sleep(content.settings.search_every())).await;
+        shutdown.unless(tokio::time::sleep(scanner.settings.search_every())).await;
     }
 }
 
 async fn search(
-    content: &Content,
+    scanner: &Scanner,
     is_on: &watch::Sender<bool>,
     searched: &mut HashMap<CompanyId, Searched>,
 ) -> Result<(), SearchError> {
-    let companies = companies(content).await?;
+    let companies = companies(scanner).await?;
     is_on.send_if_modified(|is_on| {
         let was_on = std::mem::replace(is_on, !companies.is_empty());
         was_on == companies.is_empty()
@@ -106,10 +106,10 @@ async fn search(
         return Ok(());
     }
     // Before the search, so that no file is missed between the search and the first event.
-    for partition in content.repository.log().partitions().all() {
-        Reactions::create_scans(&content.nats, partition).await?;
+    for partition in scanner.repository.log().partitions().all() {
+        Reactions::create(&scanner.nats, Passing::Scans, partition).await?;
     }
-    let version = content.clamd.version().await?;
+    let version = scanner.clamd.version().await?;
     let at_ms = now().0;
     let is_due = |company: &CompanyId| {
         searched.get(company).is_none_or(|done| {
@@ -124,7 +124,7 @@ async fn search(
         .map(|company| (company, searched.get(&company).and_then(|done| done.after).unwrap_or_default()))
         .collect();
     let done: Vec<(CompanyId, Result<Round, SearchError>)> = stream::iter(due)
-        .map(|(company, after)| search_company(content, &version, company, after))
+        .map(|(company, after)| search_company(scanner, &version, company, after))
         .buffer_unordered(COMPANIES_AT_ONCE)
         .collect()
         .await;
@@ -139,11 +139,11 @@ async fn search(
 }
 
 /// Returns the companies whose files are scanned.
-async fn companies(content: &Content) -> Result<Vec<CompanyId>, SearchError> {
-    let all = content.access.installation_scans().policy != ScanPolicy::Off;
+async fn companies(scanner: &Scanner) -> Result<Vec<CompanyId>, SearchError> {
+    let all = scanner.access.installation_scans().policy != ScanPolicy::Off;
     let (mut companies, mut after) = (Vec::new(), Uuid::nil());
     loop {
-        let mut connection = content.database.connection().await?;
+        let mut connection = scanner.database.connection().await?;
         let page = companies_with_scans(&mut connection, all, after).await?;
         let Some(last) = page.last() else { return Ok(companies) };
         after = last.0;
@@ -153,21 +153,21 @@ async fn companies(content: &Content) -> Result<Vec<CompanyId>, SearchError> {
 
 /// Scans the next files of a company that were not scanned, or not recently.
 async fn search_company(
-    content: &Content,
+    scanner: &Scanner,
     version: &clamd::Version,
     company: CompanyId,
     mut after: Uuid,
 ) -> (CompanyId, Result<Round, SearchError>) {
-    let days = Span::days(i64::from(content.settings.rescan_after_days));
+    let days = Span::days(i64::from(scanner.settings.rescan_after_days));
     let mut is_complete = true;
     for _ in 0..PAGES {
         let page = async {
-            if content.access.scan_rules(company).await?.policy == ScanPolicy::Off {
+            if scanner.access.scan_rules(company).await?.policy == ScanPolicy::Off {
                 return Ok(None);
             }
             let scanned_until = DateTime::<Utc>::from_timestamp_millis(now().0).unwrap_or_default() - days;
             let wanted = Unscanned { company, database_version: &version.database, scanned_until, after, limit: PAGE };
-            let mut connection = content.database.connection().await?;
+            let mut connection = scanner.database.connection().await?;
             Ok::<_, SearchError>(files_to_scan(&mut connection, wanted).await?)
         };
         let page = match page.await {
@@ -175,8 +175,8 @@ async fn search_company(
             Ok(None) => return (company, Ok(Round { after: None, is_complete })),
             Err(error) => return (company, Err(error)),
         };
-        let scans = stream::iter(page.due).map(|file| scan(content, company, file));
-        let mut scans = std::pin::pin!(scans.buffer_unordered(content.settings.scans_at_once as usize));
+        let scans = stream::iter(page.due).map(|file| scan(scanner, company, file));
+        let mut scans = std::pin::pin!(scans.buffer_unordered(scanner.settings.scans_at_once as usize));
         while let Some(scanned) = scans.next().await {
             match scanned {
                 Ok(is_scanned) => is_complete &= is_scanned,
@@ -189,12 +189,12 @@ async fn search_company(
 }
 
 /// Scans a file. Returns `false` if it cannot be scanned now, and an error only if clamd can scan nothing.
-async fn scan(content: &Content, company: CompanyId, file: FileId) -> Result<bool, SearchError> {
+async fn scan(scanner: &Scanner, company: CompanyId, file: FileId) -> Result<bool, SearchError> {
     // The semaphore is never closed.
-    let Ok(_permit) = content.searching.acquire().await else { return Ok(false) };
+    let Ok(_permit) = scanner.searching.acquire().await else { return Ok(false) };
     let causation = Causation::Request(waybill_service_kit::new_id());
-    let Err(error) = scan_file(content, Turn::Found, company, file, causation).await else { return Ok(true) };
-    if is_of_clamd(&error) && !content.clamd.can_scan().await {
+    let Err(error) = scan_file(scanner, Turn::Found, company, file, causation).await else { return Ok(true) };
+    if is_of_clamd(&error) && !scanner.clamd.can_scan().await {
         return Err(error.into());
     }
     // One file must not keep the others from being scanned. The next search finds it again.

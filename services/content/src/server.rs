@@ -1,12 +1,15 @@
 //! Starts and stops the role `content`.
 
 use crate::config::Config;
-use crate::content::Content;
+use crate::previews::Previews;
+use crate::scanner::Scanner;
 use crate::{consumer, metrics, search};
 use futures_util::future::BoxFuture;
+use std::ops::Range;
 use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use waybill_event_log::jetstream::{Passing, Reactions};
 use waybill_http_kit::health::Readiness;
 use waybill_service_kit::Shutdown;
 
@@ -17,7 +20,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts the role, which stops when `shutdown` is triggered. Without the address of clamd it does nothing.
+    /// Starts the role, which stops when `shutdown` is triggered. Without the address of clamd it scans no files.
     pub fn from_config(config: Config, shutdown: &Shutdown) -> Self {
         let mut tasks = JoinSet::new();
         let readiness = Readiness::default()
@@ -28,16 +31,20 @@ impl Server {
             )
             .with("store", config.store.clone(), |store| async move { store.check().await })
             .with("postgres", config.database.clone(), |database| async move { database.connection().await.map(drop) });
-        let Some(content) = Content::new(config).map(Arc::new) else {
-            tracing::info!("files are not scanned for viruses, because WAYBILL_CLAMD is not set");
-            return Self { readiness, tasks };
-        };
-        metrics::CLAMD_UP.set(0);
-        let (is_on, watching) = watch::channel(false);
-        for partition in content.repository.log().partitions().all() {
-            tasks.spawn(consumer::run(content.clone(), partition, watching.clone(), shutdown.clone()));
+        let partitions = config.repository.log().partitions().all();
+        start_previews(&config, partitions.clone(), &mut tasks, shutdown);
+        match Scanner::new(&config).map(Arc::new) {
+            None => tracing::info!("files are not scanned for viruses, because WAYBILL_CLAMD is not set"),
+            Some(scanner) => {
+                metrics::CLAMD_UP.set(0);
+                let (is_on, watching) = watch::channel(false);
+                for partition in partitions {
+                    let (nats, watching) = (config.nats.clone(), watching.clone());
+                    tasks.spawn(consumer::run(nats, scanner.clone(), partition, watching, shutdown.clone()));
+                }
+                tasks.spawn(search::run(scanner, is_on, shutdown.clone()));
+            }
         }
-        tasks.spawn(search::run(content, is_on, shutdown.clone()));
         tracing::info!("the role content started");
         Self { readiness, tasks }
     }
@@ -56,4 +63,38 @@ impl Server {
     async fn all_stopped(mut self) {
         while self.tasks.join_next().await.is_some() {}
     }
+}
+
+/// Starts the previews, or deletes their consumers if they are off.
+fn start_previews(config: &Config, partitions: Range<u32>, tasks: &mut JoinSet<()>, shutdown: &Shutdown) {
+    let (nats, shutdown) = (config.nats.clone(), shutdown.clone());
+    if !config.settings.previews {
+        tasks.spawn(async move {
+            for partition in partitions {
+                let deleted = shutdown.unless(Reactions::delete(&nats, Passing::Previews, partition)).await;
+                if let Some(Err(error)) = deleted {
+                    tracing::warn!(partition, %error, "cannot delete the consumer for previews, which are off");
+                }
+            }
+        });
+        return;
+    }
+    let previews = Arc::new(Previews::new(config));
+    metrics::RENDERER_UP.set(0);
+    let (is_on, watching) = watch::channel(false);
+    for partition in partitions {
+        tasks.spawn(consumer::run(nats.clone(), previews.clone(), partition, watching.clone(), shutdown.clone()));
+    }
+    tasks.spawn(async move {
+        match shutdown.unless(previews.renderer.check()).await {
+            Some(Ok(())) => {
+                metrics::RENDERER_UP.set(1);
+                is_on.send_replace(true);
+            }
+            Some(Err(error)) => tracing::error!(%error, "there are no previews; see WAYBILL_RENDER_SANDBOX"),
+            None => {}
+        }
+        // The consumers follow the sender.
+        shutdown.triggered().await;
+    });
 }

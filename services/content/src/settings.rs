@@ -2,8 +2,10 @@
 //! source of `docs/configuration.md`.
 
 use crate::clamd::Address;
+use crate::renderer::{RenderSandbox, Renderer};
 use clap::Args;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Settings of the role `content`.
@@ -41,6 +43,19 @@ pub struct ContentSettings {
     /// Number of days after which a file is scanned again with newer signatures
     #[arg(long, env = "WAYBILL_RESCAN_AFTER_DAYS", default_value_t = 28)]
     pub rescan_after_days: u32,
+    /// Make previews of pictures and PDF documents. Set the same value for all processes with the role content
+    #[arg(long, env = "WAYBILL_PREVIEWS", default_value_t = true, action = clap::ArgAction::Set)]
+    pub previews: bool,
+    /// Number of previews that are made at the same time. Each one takes up to 512 MiB of memory and a CPU
+    #[arg(long, env = "WAYBILL_PREVIEWS_AT_ONCE", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub previews_at_once: u32,
+    /// Restriction of the program that makes previews. `required`: there are no previews on a system without Landlock
+    /// (Linux before 5.13). `best-effort`: the program then runs with resource limits and filtered system calls
+    #[arg(long, env = "WAYBILL_RENDER_SANDBOX", default_value = "required")]
+    pub render_sandbox: RenderSandbox,
+    /// Program that makes previews: a `waybill` of the same version. Default: this program
+    #[arg(long, env = "WAYBILL_RENDER_PROGRAM", value_name = "PATH")]
+    pub render_program: Option<PathBuf>,
     /// Interval in seconds at which the object store is compared with the log, as `waybill reconcile --missing --dry-run`
     /// does. 0 turns this off. One process at a time does it
     #[arg(long, env = "WAYBILL_RECONCILE_EVERY_S", default_value_t = 0)]
@@ -63,6 +78,13 @@ pub struct ContentSettings {
 }
 
 impl ContentSettings {
+    /// Returns the program that makes previews.
+    pub(crate) fn renderer(&self) -> Renderer {
+        // The link of the kernel still works after the file was replaced during an upgrade.
+        let program = self.render_program.clone().unwrap_or_else(|| PathBuf::from("/proc/self/exe"));
+        Renderer { program, sandbox: self.render_sandbox }
+    }
+
     /// Returns the time for which a scan waits for clamd.
     pub(crate) fn clamd_timeout(&self) -> Duration {
         Duration::from_secs(self.clamd_timeout_s)

@@ -1,9 +1,11 @@
 //! Converts events of the log to what watchers receive.
 
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 use waybill_api::frames::{ProgressFacts, Stage, Topic};
 use waybill_domain::progress::Tracker;
 use waybill_domain::upload::Phase;
+use waybill_read_model::queries::Preview;
 use waybill_schema::events::{FileEvent, SessionEvent, ShareEvent, UploadEvent};
 use waybill_schema::{Entity, Event, Recorded, SessionStatus, UploadId, UploadStatus, Verdict};
 
@@ -132,11 +134,12 @@ pub(crate) fn of_a_hundred(upload_id: UploadId, bytes_uploaded: u64) -> Progress
 
 /// Returns the transition that watchers receive for an event, or `None` if they do not receive it.
 pub(crate) fn transition(recorded: &Recorded) -> Option<What> {
+    let time = DateTime::from_timestamp_millis(recorded.envelope.time.0).unwrap_or_default();
     let (mut facts, more) = match (&recorded.event, recorded.subject.aggregate) {
         (Event::Upload(event), Entity::UploadLifecycle(id)) => {
             (json!({ "upload_id": id, "file_id": id }), upload(event)?)
         }
-        (Event::File(event), Entity::File(id)) => (json!({ "upload_id": id, "file_id": id }), file(event)?),
+        (Event::File(event), Entity::File(id)) => (json!({ "upload_id": id, "file_id": id }), file(event, time)?),
         (Event::Session(event), Entity::Session(id)) => (json!({ "session_id": id }), session(event)),
         (Event::Share(event), Entity::Share(id)) => (json!({ "association_id": id }), share(event)),
         (Event::Upload(_) | Event::File(_) | Event::Session(_) | Event::Share(_), _) => return None,
@@ -189,7 +192,7 @@ fn upload(event: &UploadEvent) -> Option<Value> {
     })
 }
 
-fn file(event: &FileEvent) -> Option<Value> {
+fn file(event: &FileEvent, time: DateTime<Utc>) -> Option<Value> {
     Some(match event {
         FileEvent::FileRenamed(renamed) => json!({ "display_name": renamed.display_name }),
         FileEvent::FileDeleted(_)
@@ -201,6 +204,8 @@ fn file(event: &FileEvent) -> Option<Value> {
             json!({ "verdict": Verdict::from(result), "signature": result.signature(), "reason": result.reason() })
         }
         FileEvent::FileReleased(_) => json!({}),
+        FileEvent::PreviewsMade(made) => json!({ "preview": Preview::of(made, time) }),
+        FileEvent::PreviewFailed(failed) => json!({ "preview": Preview::failed(failed, time) }),
         FileEvent::FileSpaceReleased(_) => return None,
     })
 }

@@ -9,6 +9,7 @@ mod error;
 mod listeners;
 mod operate;
 mod parked;
+mod previews;
 #[cfg(test)]
 mod reference;
 mod replay;
@@ -21,6 +22,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use std::io::Write;
 use std::process::ExitCode;
 use waybill_client as client;
+use waybill_render::sandbox::Strictness;
 use waybill_service_kit::settings::LogSettings;
 use waybill_service_kit::telemetry;
 
@@ -61,6 +63,15 @@ enum Command {
     Reconcile(audit_store::ReconcileArgs),
     /// Scan verified files for viruses once
     Scan(Box<scan::ScanArgs>),
+    /// Make the missing previews of files once
+    Previews(Box<previews::PreviewsArgs>),
+    /// Make previews of the file on the standard input. The role content starts this program for each file
+    #[command(hide = true)]
+    Render {
+        /// Continue if the system has no Landlock
+        #[arg(long)]
+        best_effort: bool,
+    },
     /// Print a token for development
     Token(operate::TokenArgs),
     Healthy(client::HealthyArgs),
@@ -78,10 +89,16 @@ Examples:
 
 /// Runs the command of this process's command line and returns its exit code.
 pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Command::Render { best_effort } = cli.command {
+        // This program must have only one thread, and needs none of the rest.
+        let strictness = if best_effort { Strictness::BestEffort } else { Strictness::Required };
+        return waybill_render::main(strictness);
+    }
     // The runtime starts here, not in the binary, because a crate that awaits a future compiles the future again.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     match runtime {
-        Ok(runtime) => runtime.block_on(command()),
+        Ok(runtime) => runtime.block_on(command(cli)),
         Err(error) => {
             eprintln!("waybill: cannot start the Tokio runtime: {error}");
             ExitCode::FAILURE
@@ -89,8 +106,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-async fn command() -> ExitCode {
-    let cli = Cli::parse();
+async fn command(cli: Cli) -> ExitCode {
     let usual =
         if matches!(cli.command, Command::Serve(_)) { "info,actix_server=warn,async_nats=warn" } else { "warn" };
     telemetry::init(cli.log.log.as_deref().unwrap_or(usual), cli.log.log_format == "json");
@@ -120,6 +136,9 @@ async fn run(command: Command) -> Result<ExitCode, CommandError> {
         Command::AuditStore(args) => audit_store::audit_store(args).await?,
         Command::Reconcile(args) => audit_store::reconcile(args).await?,
         Command::Scan(args) => scan::scan(*args).await?,
+        Command::Previews(args) => previews::previews(*args).await?,
+        // It was run before the runtime started.
+        Command::Render { .. } => ExitCode::FAILURE,
         Command::Token(args) => operate::token(&args).map(|()| ExitCode::SUCCESS)?,
         Command::Completions { shell } => {
             let mut script = Vec::new();

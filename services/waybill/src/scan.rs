@@ -8,10 +8,11 @@ use std::sync::Arc;
 use uuid::Uuid;
 use waybill_access::Access;
 use waybill_content::once::scan_all;
-use waybill_event_log::Bucket;
 use waybill_event_log::jetstream::JetStreamLog;
+use waybill_event_log::{Bucket, EventLog};
 use waybill_repository::Repository;
 use waybill_schema::{CompanyId, names};
+use waybill_service_kit::Shutdown;
 use waybill_service_kit::settings::{DatabaseSettings, NatsSettings, S3Settings, ScanSettings};
 
 #[derive(Args)]
@@ -31,6 +32,13 @@ pub(crate) struct ScanArgs {
     #[arg(long, value_name = "ID")]
     company: Option<Uuid>,
     #[command(flatten)]
+    role: RoleArgs,
+}
+
+/// Settings of the role content, for commands that do its work once.
+#[derive(Args)]
+pub(crate) struct RoleArgs {
+    #[command(flatten)]
     nats: NatsSettings,
     #[command(flatten)]
     database: DatabaseSettings,
@@ -42,22 +50,33 @@ pub(crate) struct ScanArgs {
     content: waybill_content::ContentSettings,
 }
 
+impl RoleArgs {
+    /// Connects to the servers.
+    pub(crate) async fn config(self) -> Result<waybill_content::Config, CommandError> {
+        let nats = backing::nats(&self.nats).await?;
+        let log = backing::log(&self.nats, &nats).await?;
+        let snapshots = Bucket::open(&nats, names::SNAPSHOTS_BUCKET).await;
+        let snapshots = snapshots.map_err(|error| format!("{error}; run `waybill provision`"))?;
+        let log = Arc::new(JetStreamLog::clone(&log).keeping_snapshots_in(snapshots));
+        let database = backing::database(&self.database)?;
+        let access = Access::new(log.clone(), database.clone(), scan_rules_of(&self.scans));
+        for partition in log.partitions().all() {
+            // It ends with the process.
+            tokio::spawn(access.clone().follow(partition, Shutdown::new()));
+        }
+        Ok(waybill_content::Config {
+            settings: self.content,
+            nats,
+            repository: Arc::new(Repository::new(log)),
+            access,
+            store: backing::store(&self.s3)?,
+            database,
+        })
+    }
+}
+
 pub(crate) async fn scan(args: ScanArgs) -> Result<ExitCode, CommandError> {
-    let nats = backing::nats(&args.nats).await?;
-    let log = backing::log(&args.nats, &nats).await?;
-    let snapshots = Bucket::open(&nats, names::SNAPSHOTS_BUCKET).await;
-    let snapshots = snapshots.map_err(|error| format!("{error}; run `waybill provision`"))?;
-    let log = Arc::new(JetStreamLog::clone(&log).keeping_snapshots_in(snapshots));
-    let database = backing::database(&args.database)?;
-    let config = waybill_content::Config {
-        settings: args.content,
-        nats,
-        repository: Arc::new(Repository::new(log.clone())),
-        access: Access::new(log, database.clone(), scan_rules_of(&args.scans)),
-        store: backing::store(&args.s3)?,
-        database,
-    };
-    let done = scan_all(config, args.company.map(CompanyId), args.again).await?;
+    let done = scan_all(args.role.config().await?, args.company.map(CompanyId), args.again).await?;
     println!("{} files scanned, {} could not be scanned", done.scanned, done.failed);
     Ok(if done.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

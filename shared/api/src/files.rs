@@ -52,6 +52,9 @@ pub struct ListQuery {
     /// Verdict of the last virus scan of the files. Without `status`, the list then includes files that cannot be read.
     #[param(inline)]
     pub verdict: Option<Verdict>,
+    /// `made` for files that have previews, `failed` for files whose previews could not be made.
+    #[param(inline)]
+    pub preview: Option<PreviewFilter>,
     #[serde(default)]
     #[param(inline, required = false)]
     pub view: View,
@@ -59,6 +62,14 @@ pub struct ListQuery {
     pub cursor: Option<String>,
     /// Maximum number of files on the page: 1 to 200, 50 by default.
     pub limit: Option<u16>,
+}
+
+/// Result of making previews.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PreviewFilter {
+    Made,
+    Failed,
 }
 
 /// Members of each file in the response.
@@ -138,4 +149,7 @@ pub struct Listed {
     pub created_at: DateTime<Utc>,
     /// Verdict of the last virus scan; `null` before the first one.
     pub verdict: Option<String>,
+    /// Previews, as in the view `full`; `null` if the file has none, or none yet.
+    #[schema(value_type = Option<Object>)]
+    pub preview: Option<serde_json::Value>,
 }

@@ -48,6 +48,8 @@ pub enum Mode {
 pub enum Action {
     /// Downloaded a file, or a part of it.
     Download,
+    /// Looked at a preview of a file.
+    Preview,
     /// Listed files.
     List,
     /// Read or exported the audit.
@@ -59,6 +61,7 @@ impl Action {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Download => "download",
+            Self::Preview => "preview",
             Self::List => "list",
             Self::Audit => "audit",
         }
@@ -75,7 +78,7 @@ pub struct Read {
     pub address: Option<IpAddr>,
     pub request_id: Uuid,
     pub action: Action,
-    /// The downloaded file.
+    /// The downloaded file, or the one whose preview was shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file_id: Option<Uuid>,
     /// The chatroom whose files were listed. A list without a chatroom and a thread is that of the user or, for admins,

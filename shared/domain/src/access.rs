@@ -71,7 +71,11 @@ pub fn affects_access(event: &Event) -> bool {
             | FileEvent::FilePurged(_)
             | FileEvent::FileScanned(_)
             | FileEvent::FileReleased(_) => true,
-            FileEvent::FileRenamed(_) | FileEvent::FileMetadataChanged(_) | FileEvent::FileSpaceReleased(_) => false,
+            FileEvent::FileRenamed(_)
+            | FileEvent::FileMetadataChanged(_)
+            | FileEvent::FileSpaceReleased(_)
+            | FileEvent::PreviewsMade(_)
+            | FileEvent::PreviewFailed(_) => false,
         },
         // Running downloads with the token are stopped.
         Event::Token(event) => matches!(event, TokenEvent::DownloadTokenRevoked(_)),
@@ -143,7 +147,9 @@ impl FileFacts {
                     | FileEvent::FileMetadataChanged(_)
                     | FileEvent::FileSpaceReleased(_)
                     | FileEvent::FileScanned(_)
-                    | FileEvent::FileReleased(_) => {}
+                    | FileEvent::FileReleased(_)
+                    | FileEvent::PreviewsMade(_)
+                    | FileEvent::PreviewFailed(_) => {}
                 }
             }
             Event::Share(event) => {

@@ -14,6 +14,7 @@ pub mod limits;
 pub mod media_type;
 pub mod metadata;
 pub mod name;
+pub mod preview;
 pub mod progress;
 pub mod quota;
 pub mod reaction;

@@ -63,7 +63,9 @@ pub fn reaction_to(event: &Event) -> Option<Reaction> {
             | FileEvent::FileMetadataChanged(_)
             | FileEvent::FileSpaceReleased(_)
             | FileEvent::FileScanned(_)
-            | FileEvent::FileReleased(_) => None,
+            | FileEvent::FileReleased(_)
+            | FileEvent::PreviewsMade(_)
+            | FileEvent::PreviewFailed(_) => None,
         },
         Event::Session(event) => match event {
             SessionEvent::SessionCancelled(_) => Some(Reaction::CancelUploadsOfSession),

@@ -37,7 +37,9 @@ impl Scans {
             | FileEvent::FileRestored(_)
             | FileEvent::FileMetadataChanged(_)
             | FileEvent::FilePurged(_)
-            | FileEvent::FileSpaceReleased(_) => {}
+            | FileEvent::FileSpaceReleased(_)
+            | FileEvent::PreviewsMade(_)
+            | FileEvent::PreviewFailed(_) => {}
         }
     }
 }

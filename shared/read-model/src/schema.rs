@@ -113,6 +113,7 @@ diesel::table! {
         scan_verdict -> Nullable<Varchar>,
         scan -> Nullable<Jsonb>,
         released_at -> Nullable<Timestamptz>,
+        preview -> Nullable<Jsonb>,
     }
 }
 

@@ -176,9 +176,11 @@ async fn h4_the_role_content_publishes_only_events_of_files_and_nobody_else_take
     ] {
         refused(&backing, "content", &subject, HeaderMap::new(), Vec::new()).await;
     }
-    let of_scans = ["CONSUMER.CREATE.EVT-0.scans", "CONSUMER.DELETE.EVT-0.scans", "CONSUMER.MSG.NEXT.EVT-0.scans"];
-    for user in ["gateway", "worker", "projector", "fanout"] {
-        requests_refused(&backing, user, &of_scans).await;
+    for consumer in ["scans", "previews"] {
+        let requests = ["CREATE", "DELETE", "MSG.NEXT"].map(|request| format!("CONSUMER.{request}.EVT-0.{consumer}"));
+        for user in ["gateway", "worker", "projector", "fanout"] {
+            requests_refused(&backing, user, &requests.each_ref().map(String::as_str)).await;
+        }
     }
     backing.remove().await;
 }

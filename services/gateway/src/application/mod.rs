@@ -26,3 +26,4 @@ pub(crate) mod takeover;
 pub(crate) mod tokens;
 pub(crate) mod trail;
 pub(crate) mod uploads;
+pub(crate) mod variants;

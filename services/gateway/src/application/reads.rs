@@ -21,6 +21,20 @@ pub(crate) async fn record_download(
     record(gateway, principal, read).await
 }
 
+/// Records that a user sees a preview of a file.
+///
+/// # Errors
+/// 503 if reads must be recorded and NATS does not answer.
+pub(crate) async fn record_preview(
+    gateway: &Gateway,
+    principal: &Principal,
+    request: RequestId,
+    file: FileId,
+) -> Result<(), Problem> {
+    let read = Read { file_id: Some(file.0), ..read(principal, request, Action::Preview) };
+    record(gateway, principal, read).await
+}
+
 /// Records that a user lists the files of a place, or those of the user or company.
 ///
 /// # Errors

@@ -7,7 +7,7 @@ use std::future::{Ready, ready};
 use std::str::FromStr;
 use waybill_http_kit::Problem;
 use waybill_schema::ErrorCode;
-use waybill_schema::{FileId, SessionId, ShareId, TokenId, UploadId};
+use waybill_schema::{FileId, SessionId, ShareId, TokenId, UploadId, Variant};
 
 /// Returns the value of a segment of the path; an empty text if the route has no such segment.
 fn segment<'a>(request: &'a HttpRequest, name: &str) -> &'a str {
@@ -43,6 +43,25 @@ existing_ids! {
     AssociationPath(ShareId) => "association";
     /// Id of a download token in `{id}`.
     TokenPath(TokenId) => "token";
+}
+
+/// File in `{id}` and kind of preview in `{variant}`.
+#[derive(Clone, Copy)]
+pub(crate) struct VariantPath {
+    pub(crate) file: FileId,
+    /// `None` if there is no such kind.
+    pub(crate) variant: Option<Variant>,
+}
+
+impl FromRequest for VariantPath {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let variant = segment(request, "variant").parse().ok();
+        let file = segment(request, "id").parse().map(|file| Self { file, variant });
+        ready(file.map_err(|_| Problem::not_found("file")))
+    }
 }
 
 /// Upload in `{id}` and chunk in `{index}`.

@@ -31,6 +31,7 @@ pub(crate) mod resumable;
 pub(crate) mod sessions;
 pub(crate) mod tokens;
 pub(crate) mod uploads;
+pub(crate) mod variants;
 
 use crate::http::json;
 use crate::http::openapi::{self, Api};
@@ -79,6 +80,7 @@ topics!(
     files::show,
     files::change,
     content,
+    variants,
     associations,
     tokens,
     tokens::company,

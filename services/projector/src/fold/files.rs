@@ -10,7 +10,7 @@ use waybill_domain::grid::PartGrid;
 use waybill_domain::progress::{Progress, Speed};
 use waybill_domain::scan::Scans;
 use waybill_domain::{media_type, name};
-use waybill_read_model::queries::Scan;
+use waybill_read_model::queries::{Preview, Scan};
 use waybill_read_model::rows::{FileRow, JsonText, UploadProgressRow};
 use waybill_schema::events::{ChunkUploaded, FileEvent, FileUploaded, UploadDescription, UploadEvent, UploadKind};
 use waybill_schema::{ByteRange, FileId, ProcessingStatus, RangeSet, Recorded, UploadId, UploadStatus};
@@ -137,8 +137,14 @@ pub(super) fn fold_file(tables: &mut Tables, id: FileId, event: &FileEvent, time
             file.scan = Some(scan.to_json().map_err(|error| Misfit(format!("a scan cannot be written: {error}")))?);
         }
         FileEvent::FileReleased(_) => file.released_at = file.released_at.or(Some(time)),
+        FileEvent::PreviewsMade(made) => file.preview = Some(json_of(&Preview::of(made, time))?),
+        FileEvent::PreviewFailed(failed) => file.preview = Some(json_of(&Preview::failed(failed, time))?),
     }
     Ok(())
+}
+
+fn json_of(preview: &Preview) -> Result<serde_json::Value, Misfit> {
+    preview.to_json().map_err(|error| Misfit(format!("previews cannot be written: {error}")))
 }
 
 /// Adds the rows of an upload. While its length is deferred, the stored bytes count as the size of the file.
@@ -217,6 +223,7 @@ fn add_file(
         scan_verdict: None,
         scan: None,
         released_at: None,
+        preview: None,
     });
     if added { Ok(()) } else { Err(Misfit(format!("upload {id} started twice"))) }
 }

@@ -14,13 +14,14 @@ pub(super) enum Kind {
     Object,
     Staging,
     Quarantine,
+    Preview,
     /// Object of `waybill doctor`.
     Probe,
 }
 
 impl Kind {
     /// All kinds.
-    pub(super) const ALL: [Self; 4] = [Self::Object, Self::Staging, Self::Quarantine, Self::Probe];
+    pub(super) const ALL: [Self; 5] = [Self::Object, Self::Staging, Self::Quarantine, Self::Preview, Self::Probe];
 
     /// Returns the prefix of the keys.
     pub(super) fn prefix(self) -> &'static str {
@@ -28,6 +29,7 @@ impl Kind {
             Self::Object => names::OBJECTS,
             Self::Staging => names::STAGING,
             Self::Quarantine => names::QUARANTINE,
+            Self::Preview => names::VARIANTS,
             Self::Probe => "doctor/",
         }
     }
@@ -86,6 +88,9 @@ impl Judge {
             return Ok(Verdict::Unreferenced("a run of `waybill doctor` was interrupted"));
         }
         let Some((company, upload)) = owner(kind.prefix(), &it.key) else { return Ok(Verdict::Foreign) };
+        if kind == Kind::Preview {
+            return self.of_preview(FileAggregate { company, file: upload }, &it.key).await;
+        }
         let phase = self.phase(company, upload).await?;
         Ok(match self.standing(company, upload, &phase).await? {
             Standing::Running => Verdict::Needed,
@@ -143,6 +148,16 @@ impl Judge {
                     Standing::Running
                 }
             }
+        })
+    }
+
+    /// Decides about a preview.
+    async fn of_preview(&self, file: FileAggregate, key: &str) -> Result<Verdict, CommandError> {
+        let state = self.repository.load(&file).await?.state;
+        Ok(match state.previews.keys(file.company, file.file).iter().any(|needed| needed == key) {
+            true if state.purged => Verdict::Unreferenced("its file was purged"),
+            true => Verdict::Needed,
+            false => Verdict::Unreferenced("its file has other previews, or none"),
         })
     }
 

@@ -41,6 +41,7 @@ impl Finding {
             Kind::Object => "object",
             Kind::Staging => "staging",
             Kind::Quarantine => "quarantine",
+            Kind::Preview => "preview",
             Kind::Probe => "probe",
         };
         let since = Some(Timestamp(since.saturating_mul(1_000)));

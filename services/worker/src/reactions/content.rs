@@ -4,7 +4,7 @@ use super::{ReactionError, cleanup};
 use crate::contents::Verified;
 use crate::{Worker, keys};
 use waybill_domain::upload::{Phase, State};
-use waybill_repository::{ContentAggregate, LifecycleAggregate, Loaded, UploadAggregate};
+use waybill_repository::{ContentAggregate, FileAggregate, LifecycleAggregate, Loaded, UploadAggregate};
 use waybill_schema::events::ReleasedItem;
 use waybill_schema::{Causation, CompanyId, FileId};
 
@@ -34,8 +34,8 @@ pub(super) async fn keep(
     Ok(())
 }
 
-/// Purges a file: removes the reference to its content, deletes objects to which no file refers, and releases its
-/// space.
+/// Purges a file: removes the reference to its content, deletes its previews and objects to which no file refers, and
+/// releases its space.
 pub(super) async fn purge(
     worker: &Worker,
     company: CompanyId,
@@ -54,6 +54,10 @@ pub(super) async fn purge(
     // A request that was repeated after its answer was lost may have left two objects.
     let kept = object.as_ref().map(|object| object.storage_key.as_str());
     cleanup::delete_others(worker, &keys::objects(company, file), kept).await?;
+    let previews = worker.repository.load(&FileAggregate { company, file }).await?.state.previews;
+    for key in previews.keys(company, file) {
+        worker.delete(&key).await?;
+    }
     let item = ReleasedItem { file_id: file, bytes: upload.grid().size_bytes };
     Ok(worker.space.release(company, item, context).await?)
 }

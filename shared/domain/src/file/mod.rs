@@ -4,12 +4,13 @@ mod aggregate;
 
 pub use aggregate::FileAggregate;
 
+use crate::preview::Previews;
 use crate::scan::Scans;
 use crate::{Refusal, name};
 use serde::{Deserialize, Serialize};
 use waybill_schema::events::{
     FileDeleted, FileEvent, FileMetadataChanged, FilePurged, FileReleased, FileRenamed, FileRestored, FileScanned,
-    FileSpaceReleased,
+    FileSpaceReleased, PreviewFailed, PreviewsMade,
 };
 use waybill_schema::{ScanResult, Timestamp};
 
@@ -34,6 +35,8 @@ pub struct State {
     pub scans: Scans,
     /// Version of the signatures of the last scan.
     pub scanned_with: Option<String>,
+    /// Previews.
+    pub previews: Previews,
 }
 
 impl State {
@@ -83,6 +86,10 @@ pub enum Command {
         /// meantime, because the other scan may have newer signatures.
         seen: LastScan,
     },
+    /// Record stored previews. Nothing is recorded if the file has previews.
+    RecordPreviews(PreviewsMade),
+    /// Record that no previews could be made, unless the file has some.
+    RecordPreviewFailure(PreviewFailed),
     /// Let users read the file although its verdict is not clean.
     Release,
 }
@@ -90,6 +97,7 @@ pub enum Command {
 /// Applies one event, recorded at `time`, to the state.
 pub fn evolve(state: &mut State, event: &FileEvent, time: Timestamp) {
     state.scans.apply(event);
+    state.previews.apply(event);
     match event {
         FileEvent::FileRenamed(renamed) => state.display_name = Some(renamed.display_name.clone()),
         FileEvent::FileDeleted(_) => {
@@ -105,7 +113,7 @@ pub fn evolve(state: &mut State, event: &FileEvent, time: Timestamp) {
         FileEvent::FilePurged(_) => state.purged = true,
         FileEvent::FileSpaceReleased(_) => state.is_space_released = true,
         FileEvent::FileScanned(scan) => state.scanned_with = Some(scan.database_version.clone()),
-        FileEvent::FileReleased(_) => {}
+        FileEvent::FileReleased(_) | FileEvent::PreviewsMade(_) | FileEvent::PreviewFailed(_) => {}
     }
 }
 
@@ -144,6 +152,15 @@ pub fn decide(state: &State, command: Command) -> Result<Option<FileEvent>, Refu
                 && state.scanned_with.as_ref() == Some(&scan.database_version);
             Ok((seen == state.last_scan() && !is_same).then(|| scan.into()))
         }
+        Command::RecordPreviews(made) => Ok(match &state.previews {
+            Previews::Made { .. } => None,
+            Previews::Absent | Previews::Failed(_) => Some(made.into()),
+        }),
+        Command::RecordPreviewFailure(failed) => Ok(match &state.previews {
+            Previews::Made { .. } => None,
+            Previews::Failed(reason) if *reason == failed.reason => None,
+            Previews::Absent | Previews::Failed(_) => Some(failed.into()),
+        }),
         Command::Release => match &state.scans.last {
             Some(ScanResult::Infected { .. } | ScanResult::Unscanned { .. }) => {
                 Ok((!state.scans.is_released).then(|| FileReleased {}.into()))

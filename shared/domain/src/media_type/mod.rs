@@ -143,7 +143,7 @@ impl TypePolicy {
 }
 
 /// Returns the type in lower case and without parameters (RFC 9110 §8.3.1), for comparisons.
-fn essence(mime_type: &str) -> String {
+pub(crate) fn essence(mime_type: &str) -> String {
     mime_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 

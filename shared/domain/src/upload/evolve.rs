@@ -40,6 +40,7 @@ pub fn evolve(state: &mut State, event: &UploadEvent, time: Timestamp) {
         }
         UploadEvent::FileVerified(verified) => {
             state.stored.insert(state.grid().all());
+            state.sniffed_mime_type.clone_from(&verified.sniffed_mime_type);
             state.phase = Phase::Verified { sha256: verified.sha256, storage_key: verified.storage_key.clone() };
         }
         UploadEvent::FileRejected(rejected) => {
@@ -51,6 +52,7 @@ pub fn evolve(state: &mut State, event: &UploadEvent, time: Timestamp) {
             state.upload_metadata.clone_from(&uploaded.upload_metadata);
             state.stored.insert(state.grid().all());
             state.writers.insert(uploaded.worker_id);
+            state.sniffed_mime_type.clone_from(&uploaded.sniffed_mime_type);
             state.phase = Phase::Verified { sha256: uploaded.sha256, storage_key: uploaded.storage_key.clone() };
         }
         UploadEvent::UploadCancelled(_) => state.phase = Phase::Cancelled,

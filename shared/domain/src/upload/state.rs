@@ -92,6 +92,8 @@ pub struct State {
     pub joined: Joined,
     /// Workers that opened the multipart upload or wrote a part.
     pub writers: BTreeSet<WorkerId>,
+    /// Media type of the verified content, if it was recognised.
+    pub sniffed_mime_type: Option<String>,
     /// `true` if a part may have been written more than once. The object must then be read back.
     pub rewritten: bool,
 }

@@ -30,6 +30,7 @@ impl State {
             .map_or(0, |started| start_weight(started, &self.kind, self.upload_metadata.as_deref()));
         let staged = self.staged.values().map(|piece| 2 * ENTRY_BYTES + piece.storage_key.len()).sum::<usize>();
         let runs = size_of_val(self.stored.runs());
-        size_of::<Self>() + start + self.parts.len() * PART_BYTES + staged + runs + self.joined.weight()
+        let sniffed = self.sniffed_mime_type.as_ref().map_or(0, String::len);
+        size_of::<Self>() + start + sniffed + self.parts.len() * PART_BYTES + staged + runs + self.joined.weight()
     }
 }

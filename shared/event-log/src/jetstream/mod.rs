@@ -21,7 +21,7 @@ pub use inspect::{Finding, inspect};
 pub use log::JetStreamLog;
 pub use provision::{Layout, provision};
 pub use raw::RawEvents;
-pub use reactions::{Delivery, Reactions};
+pub use reactions::{Delivery, Passing, Reactions};
 pub use records::Records;
 pub use vocabulary::{accept_events, check_vocabulary};
 

@@ -17,6 +17,34 @@ use waybill_schema::{Position, names};
 
 /// Definition of the consumer of verified files.
 const SCANS: &str = include_str!("../../../../nats/consumers/scans.json");
+/// Definition of the consumer of files that can become readable.
+const PREVIEWS: &str = include_str!("../../../../nats/consumers/previews.json");
+
+/// Consumer that a role creates while it has a purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passing {
+    /// Verified files, for virus scans.
+    Scans,
+    /// Files that can become readable, for previews.
+    Previews,
+}
+
+impl Passing {
+    /// Returns the name of the consumer.
+    pub const fn durable(self) -> &'static str {
+        match self {
+            Self::Scans => names::SCANS_DURABLE,
+            Self::Previews => names::PREVIEWS_DURABLE,
+        }
+    }
+
+    fn definition(self) -> &'static str {
+        match self {
+            Self::Scans => SCANS,
+            Self::Previews => PREVIEWS,
+        }
+    }
+}
 
 /// Maximum time for which one request waits for events. It is limited because another server of a cluster may not know
 /// the waiting request.
@@ -39,16 +67,20 @@ pub struct Delivery {
 }
 
 impl Reactions {
-    /// Creates the consumer of verified files if it does not exist. A new one begins with the next event.
+    /// Creates a consumer if it does not exist. A new one begins with the next event.
     ///
     /// # Errors
     /// [`ReadError::Unavailable`] if the server refuses the consumer or does not answer.
-    pub fn create_scans(client: &async_nats::Client, partition: u32) -> BoxFuture<'_, Result<(), ReadError>> {
+    pub fn create(
+        client: &async_nats::Client,
+        consumer: Passing,
+        partition: u32,
+    ) -> BoxFuture<'_, Result<(), ReadError>> {
         Box::pin(async move {
             let stream = names::event_stream(partition);
-            let config: Value = serde_json::from_str(SCANS).map_err(unavailable)?;
+            let config: Value = serde_json::from_str(consumer.definition()).map_err(unavailable)?;
             let request = json!({ "stream_name": stream, "config": config, "action": "" });
-            let subject = format!("CONSUMER.CREATE.{stream}.{}", names::SCANS_DURABLE);
+            let subject = format!("CONSUMER.CREATE.{stream}.{}", consumer.durable());
             let answer: Response<Value> =
                 context(client.clone()).request(subject, &request).await.map_err(unavailable)?;
             match answer {
@@ -58,13 +90,17 @@ impl Reactions {
         })
     }
 
-    /// Deletes the consumer of verified files. Succeeds if it does not exist.
+    /// Deletes a consumer. Succeeds if it does not exist.
     ///
     /// # Errors
     /// [`ReadError::Unavailable`] if the server does not answer.
-    pub fn delete_scans(client: &async_nats::Client, partition: u32) -> BoxFuture<'_, Result<(), ReadError>> {
+    pub fn delete(
+        client: &async_nats::Client,
+        consumer: Passing,
+        partition: u32,
+    ) -> BoxFuture<'_, Result<(), ReadError>> {
         Box::pin(async move {
-            let subject = format!("CONSUMER.DELETE.{}.{}", names::event_stream(partition), names::SCANS_DURABLE);
+            let subject = format!("CONSUMER.DELETE.{}.{}", names::event_stream(partition), consumer.durable());
             let answer: Response<Value> =
                 context(client.clone()).request(subject, &json!({})).await.map_err(unavailable)?;
             match answer {

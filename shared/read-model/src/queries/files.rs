@@ -1,7 +1,7 @@
 //! Queries for single files and for listings of files and associations.
 
 use super::filter::FileFilter;
-use super::{Scan, load_for_values};
+use super::{Preview, Scan, load_for_values};
 use crate::statement::{Bind, Statement};
 use crate::{ReadModelError, schema::file};
 use chrono::{DateTime, Utc};
@@ -55,6 +55,9 @@ pub struct File {
     pub scan: Option<serde_json::Value>,
     /// Time at which an administrator released the file although its verdict is not `CLEAN`.
     pub released_at: Option<DateTime<Utc>>,
+    /// Previews; `null` if the file has none, or none yet.
+    #[schema(value_type = Option<Preview>)]
+    pub preview: Option<serde_json::Value>,
 }
 
 /// Serializes JSON text as it is, so that clients get the notation that they have sent.
@@ -124,6 +127,9 @@ pub fn list_files<'a>(
         }
         if let Some(verdict) = filter.verdict {
             query = query.filter(file::scan_verdict.eq(verdict.as_str()));
+        }
+        if let Some(condition) = filter.preview_condition() {
+            query = query.filter(sql::<Bool>(&condition.replace("f.", "file.")));
         }
         if let Some(key) = after {
             query = query.filter(
@@ -272,6 +278,9 @@ pub(super) fn shared_statement(
     }
     if let Some(verdict) = filter.verdict {
         and("f.scan_verdict = :verdict", vec![("verdict", Bind::Text(verdict.as_str().to_owned()))]);
+    }
+    if let Some(condition) = filter.preview_condition() {
+        and(condition, vec![]);
     }
     if let Some(pattern) = filter.name_pattern() {
         and("f.search_name LIKE :name", vec![("name", Bind::Text(pattern))]);

@@ -19,6 +19,8 @@ pub struct FileFilter {
     pub mime_type: Option<String>,
     /// Only files whose last virus scan had this verdict.
     pub verdict: Option<Verdict>,
+    /// Only files that have previews (`true`), or only files whose previews could not be made (`false`).
+    pub has_preview: Option<bool>,
     /// Effect of virus scans on the processing status.
     pub scans: ScanFilter,
 }
@@ -36,9 +38,17 @@ pub struct ScanFilter {
 }
 
 impl FileFilter {
-    /// Returns `true` if the filter has a name, a type or a verdict, so that the query may read many rows for a page.
+    /// Returns `true` if the filter has a name, a type, a verdict or previews, so that the query may read many rows for a page.
     pub fn is_search(&self) -> bool {
-        self.folded_name.is_some() || self.mime_type.is_some() || self.verdict.is_some()
+        self.folded_name.is_some() || self.mime_type.is_some() || self.verdict.is_some() || self.has_preview.is_some()
+    }
+
+    /// Returns the condition on `f` for the previews.
+    pub(super) fn preview_condition(&self) -> Option<&'static str> {
+        self.has_preview.map(|has_preview| match has_preview {
+            true => "f.preview->>'set' IS NOT NULL",
+            false => "f.preview->>'failure' IS NOT NULL",
+        })
     }
 
     /// Returns the condition on `f` for the processing status, without values of the client.

@@ -211,6 +211,7 @@ row! {
         scan_verdict: Option<String>,
         scan: Option<serde_json::Value>,
         released_at: Option<DateTime<Utc>>,
+        preview: Option<serde_json::Value>,
     }
 }
 

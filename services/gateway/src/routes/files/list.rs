@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use utoipa::ToSchema;
 use uuid::Uuid;
 use waybill_access::{Wanted, scan_filter};
-use waybill_api::files::{ListQuery, Listed, ProcessingStatus, View};
+use waybill_api::files::{ListQuery, Listed, PreviewFilter, ProcessingStatus, View};
 use waybill_domain::access::{FileFacts, ShownShare};
 use waybill_http_kit::{Principal, Problem, RequestId};
 use waybill_read_model::queries::{
@@ -82,6 +82,7 @@ fn item_of(view: View, file: File, facts: Option<&FileFacts>, association: Optio
             uploaded_by: file.uploaded_by,
             processing_status: file.processing_status.as_str().to_owned(),
             created_at: file.created_at,
+            preview: file.preview,
             verdict: file.scan.and_then(|scan| Some(scan.get("verdict")?.as_str()?.to_owned())),
         }),
     };
@@ -136,6 +137,7 @@ pub(crate) async fn list(
         folded_name: query.name.as_deref().map(waybill_domain::name::fold),
         mime_type: query.mime_type,
         verdict: query.verdict.map(Into::into),
+        has_preview: query.preview.map(|preview| preview == PreviewFilter::Made),
         scans: scan_filter(rules),
     };
     let searching = if filter.is_search() { Some(gateway.searches.begin(&principal).await?) } else { None };

@@ -15,6 +15,7 @@ pub(crate) fn shown(mut file: File, facts: Option<&FileFacts>) -> File {
     let cleared = facts.map_or(Ok(()), FileFacts::clearance);
     if let (true, Err(why)) = (file.is_processed, cleared) {
         file.is_processed = false;
+        file.preview = None;
         file.processing_status = match why {
             Denied::NotScanned => ProcessingStatus::Processing,
             Denied::Hidden | Denied::Forbidden | Denied::Wider | Denied::Infected | Denied::Unscanned => {

@@ -1,4 +1,4 @@
-//! Connections and limits of the role.
+//! Connections and limits of the virus scans.
 
 use crate::clamd::Clamd;
 use crate::config::Config;
@@ -9,13 +9,11 @@ use tokio::sync::Semaphore;
 use waybill_access::Access;
 use waybill_object_store::ObjectStore;
 use waybill_read_model::Database;
-use waybill_repository::{Context, Repository};
-use waybill_schema::{Actor, Causation};
-use waybill_service_kit::now;
+use waybill_repository::Repository;
 use waybill_service_kit::places::Places;
 
-/// Connections and limits that all parts of the role use.
-pub(crate) struct Content {
+/// Connections and limits of the virus scans.
+pub(crate) struct Scanner {
     pub(crate) nats: async_nats::Client,
     pub(crate) repository: Arc<Repository>,
     pub(crate) access: Arc<Access>,
@@ -34,9 +32,9 @@ pub(crate) struct Content {
     pub(crate) failures: Failures,
 }
 
-impl Content {
+impl Scanner {
     /// Returns `None` without an address of clamd.
-    pub(crate) fn new(config: Config) -> Option<Self> {
+    pub(crate) fn new(config: &Config) -> Option<Self> {
         let at_once = config.settings.scans_at_once as usize;
         Some(Self {
             clamd: Clamd { address: config.settings.clamd.clone()?, timeout: config.settings.clamd_timeout() },
@@ -45,17 +43,12 @@ impl Content {
             searching: Semaphore::new((at_once / 2).max(1)),
             searching_large: Semaphore::new(1),
             failures: Failures::default(),
-            nats: config.nats,
-            repository: config.repository,
-            access: config.access,
-            store: config.store,
-            database: config.database,
-            settings: config.settings,
+            nats: config.nats.clone(),
+            repository: config.repository.clone(),
+            access: config.access.clone(),
+            store: config.store.clone(),
+            database: config.database.clone(),
+            settings: config.settings.clone(),
         })
     }
-}
-
-/// Returns the context of an event that this role appends now because of `causation`.
-pub(crate) fn context(causation: Causation) -> Context {
-    Context { actor: Actor::Service("content".to_owned()), causation, address: None, clock: now }
 }

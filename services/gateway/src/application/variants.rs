@@ -1,0 +1,61 @@
+//! Lookup of a preview of a file, and reading of its bytes.
+
+use crate::application::files::find::find;
+use crate::application::gateway::Gateway;
+use crate::http::download::check_readable;
+use crate::http::path::VariantPath;
+use crate::http::problems::OrProblem;
+use actix_web::HttpRequest;
+use bytes::Bytes;
+use waybill_domain::access::Operation;
+use waybill_http_kit::{Principal, Problem};
+use waybill_object_store::StoreError;
+use waybill_read_model::queries::Preview;
+use waybill_schema::{CompanyId, ErrorCode, names};
+
+/// A preview that the principal may see.
+pub(crate) struct Found {
+    pub(crate) mime_type: String,
+    pub(crate) size_bytes: u64,
+    /// It changes if previews of the file are made again.
+    pub(crate) etag: String,
+    key: String,
+}
+
+/// Finds a preview of a file, if the principal may download the file.
+///
+/// # Errors
+/// 404 `not_found` or `preview_absent`, 409 `file_not_ready`, 410 `file_deleted`, or a denial of the access rules.
+pub(crate) async fn find_variant(
+    request: &HttpRequest,
+    principal: &Principal,
+    path: VariantPath,
+    gateway: &Gateway,
+) -> Result<Found, Problem> {
+    let (file, _) = find(request, principal, path.file, gateway, Operation::Download).await?;
+    check_readable(&file)?;
+    let preview = file.preview.and_then(|preview| Preview::parse(preview).ok()).unwrap_or_default();
+    let stored = preview.variants.into_iter().find(|stored| Some(stored.name) == path.variant);
+    let (Some(set), Some(stored)) = (preview.set, stored) else { return Err(absent()) };
+    Ok(Found {
+        mime_type: stored.mime_type,
+        size_bytes: stored.size_bytes,
+        etag: format!("\"{}-{}\"", set.simple(), stored.name.as_str()),
+        key: names::variant_key(CompanyId(file.company_id), path.file, set, stored.name),
+    })
+}
+
+/// Reads a preview. It is small, so that a client that reads slowly keeps no request to the store open.
+pub(crate) async fn bytes_of(gateway: &Gateway, found: &Found) -> Result<Bytes, Problem> {
+    let body = match gateway.store.get(&found.key, 0, None).await {
+        // The file was purged in the meantime.
+        Err(StoreError::NotFound { .. }) => return Err(absent()),
+        body => body.or_problem("reading a preview")?,
+    };
+    body.collect().await.or_problem("reading a preview")
+}
+
+fn absent() -> Problem {
+    let text = "the file has no such preview, or not yet; `preview` of the file lists its previews";
+    Problem::new(404, ErrorCode::PreviewAbsent, text)
+}

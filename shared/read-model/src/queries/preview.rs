@@ -1,0 +1,165 @@
+//! Previews of a file: the JSON in `file.preview`, which clients get unchanged.
+
+use crate::ReadModelError;
+use crate::statement::{Bind, Statement};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, Utc};
+use diesel::QueryableByName;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+use waybill_schema::events::{PreviewFailed, PreviewsMade};
+use waybill_schema::{CompanyId, FileId, PreviewFailure, StoredVariant, UploadId, Variant};
+
+/// Previews of a file, and facts about its content.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Preview {
+    /// Id of this set of previews.
+    pub set: Option<Uuid>,
+    /// The previews. `GET /v1/files/{id}/variants/{name}` returns one. Empty if none could be made.
+    pub variants: Vec<ShownVariant>,
+    /// ThumbHash of the picture in Base64: a placeholder of about 25 bytes that clients can show at once.
+    pub thumbhash: Option<String>,
+    /// Width of the original: in pixels as a viewer shows it, or in points (1/72 inch) for the first page of a PDF.
+    pub width: Option<u32>,
+    /// Height of the original, in the unit of the width.
+    pub height: Option<u32>,
+    /// Number of pages of a document.
+    pub page_count: Option<u32>,
+    /// Duration of a video in milliseconds.
+    pub duration_ms: Option<u64>,
+    /// Reason why there are no previews: `unsupported`, `damaged`, `too_large`, `limits_exceeded` or `failed`.
+    #[schema(value_type = Option<String>)]
+    pub failure: Option<PreviewFailure>,
+    /// Time at which the previews were made, or could not be made.
+    pub made_at: DateTime<Utc>,
+}
+
+/// A preview.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ShownVariant {
+    /// `preview-256` or `preview-1024`. The number is the largest length of the longer side.
+    #[schema(value_type = String)]
+    pub name: Variant,
+    /// `image/jpeg`, or `image/png` if it has transparent pixels.
+    pub mime_type: String,
+    /// Width in pixels.
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
+    /// Size in bytes.
+    pub size_bytes: u64,
+}
+
+impl From<&StoredVariant> for ShownVariant {
+    fn from(stored: &StoredVariant) -> Self {
+        Self {
+            name: stored.variant,
+            mime_type: stored.mime_type.clone(),
+            width: stored.width,
+            height: stored.height,
+            size_bytes: stored.size_bytes,
+        }
+    }
+}
+
+impl Preview {
+    /// Returns the previews of an event that was recorded at `time`.
+    pub fn of(made: &PreviewsMade, time: DateTime<Utc>) -> Self {
+        Self {
+            set: Some(made.set),
+            variants: made.variants.iter().map(Into::into).collect(),
+            thumbhash: Some(STANDARD.encode(&made.thumbhash)),
+            width: Some(made.facts.width),
+            height: Some(made.facts.height),
+            page_count: made.facts.page_count,
+            duration_ms: made.facts.duration_ms,
+            failure: None,
+            made_at: time,
+        }
+    }
+
+    /// Returns the value of a file whose previews could not be made at `time`.
+    pub fn failed(failed: &PreviewFailed, time: DateTime<Utc>) -> Self {
+        Self { failure: Some(failed.reason), made_at: time, ..Self::default() }
+    }
+
+    /// Reads the value of the column.
+    ///
+    /// # Errors
+    /// If the JSON is not a value of this type.
+    pub fn parse(json: serde_json::Value) -> Result<Self, serde_json::Error> {
+        serde_json::from_value(json)
+    }
+
+    /// Returns the value of the column.
+    ///
+    /// # Errors
+    /// None for previews. The signature of serde_json has an error.
+    pub fn to_json(&self) -> Result<serde_json::Value, serde_json::Error> {
+        serde_json::to_value(self)
+    }
+}
+
+/// Files of a page that may need previews.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PreviewPage {
+    /// The files without previews.
+    pub due: Vec<FileKey>,
+    /// The last file of the page.
+    pub last: FileKey,
+}
+
+/// A file and its company.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileKey {
+    /// The company of the file.
+    pub company_id: CompanyId,
+    /// Id of the file.
+    pub file_id: FileId,
+}
+
+/// Returns the files without previews among the next `limit` files after `after`, ordered by company and id; `None` after the
+/// last file. With `again`, also those whose previews could not be made. The events of each file decide whether it gets
+/// previews.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub fn files_to_preview(
+    connection: &mut AsyncPgConnection,
+    after: FileKey,
+    again: bool,
+    limit: i64,
+) -> BoxFuture<'_, Result<Option<PreviewPage>, ReadModelError>> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = diesel::sql_types::Uuid)]
+        company_id: Uuid,
+        #[diesel(sql_type = diesel::sql_types::Uuid)]
+        id: Uuid,
+        #[diesel(sql_type = diesel::sql_types::Bool)]
+        due: bool,
+    }
+    Box::pin(async move {
+        // Reads a bounded number of rows, however few of them are due.
+        let text = "SELECT company_id, id, is_processed AND purged_at IS NULL \
+                AND (preview IS NULL OR (:again AND preview->>'failure' IS NOT NULL)) AS due \
+                FROM file WHERE (company_id, id) > (:company, :file) ORDER BY company_id, id LIMIT :limit";
+        let binds = [
+            ("company", Bind::Uuid(after.company_id.0)),
+            ("file", Bind::Uuid(after.file_id.0)),
+            ("again", Bind::Bool(again)),
+            ("limit", Bind::BigInt(limit)),
+        ];
+        let found: Vec<Row> = Statement::new(text, binds)
+            .load(connection)
+            .await
+            .map_err(ReadModelError::query("searching for files without previews"))?;
+        let key = |row: &Row| FileKey { company_id: CompanyId(row.company_id), file_id: UploadId(row.id) };
+        let due = found.iter().filter(|row| row.due).map(key).collect();
+        Ok(found.last().map(|row| PreviewPage { due, last: key(row) }))
+    })
+}

@@ -1,0 +1,50 @@
+//! Makes previews of untrusted pictures and documents, in a process that can do nothing else.
+//!
+//! `waybill render` is that process. Before it reads the first byte, it gives up every right that it does not need
+//! ([`sandbox`]). Then it reads the whole file from its standard input, makes the previews ([`make`]), and writes an [`Answer`]
+//! to its standard output. The caller limits the time, and ends the process if it takes longer.
+
+mod answer;
+pub mod limits;
+mod pdf;
+mod picture;
+pub mod sandbox;
+
+pub use answer::{Answer, Picture, Rendered};
+
+use crate::sandbox::Strictness;
+use std::io::{Read, Write};
+use std::process::ExitCode;
+use waybill_domain::preview::SOURCE_MAX_BYTES;
+use waybill_schema::PreviewFailure;
+
+/// Exit code of a process that cannot give up its rights and must not run with them. The reason is on its standard error.
+pub const NO_SANDBOX: u8 = 70;
+
+/// Makes the previews of a file. Its kind follows from its first bytes.
+///
+/// # Errors
+/// The reason why there are no previews.
+pub fn make(bytes: Vec<u8>) -> Answer {
+    if bytes.len() as u64 > SOURCE_MAX_BYTES {
+        return Err(PreviewFailure::TooLarge);
+    }
+    if pdf::is_pdf(&bytes) { pdf::make(bytes) } else { picture::make(&bytes) }
+}
+
+/// Runs `waybill render`: reads a file from the standard input and writes an [`Answer`] to the standard output.
+pub fn main(strictness: Strictness) -> ExitCode {
+    if let Err(error) = sandbox::enter(strictness) {
+        eprintln!("{error}");
+        return ExitCode::from(NO_SANDBOX);
+    }
+    let mut bytes = Vec::new();
+    if std::io::stdin().lock().take(SOURCE_MAX_BYTES + 1).read_to_end(&mut bytes).is_err() {
+        return ExitCode::FAILURE;
+    }
+    let Ok(answer) = postcard::to_stdvec(&make(bytes)) else { return ExitCode::FAILURE };
+    match std::io::stdout().lock().write_all(&answer) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
