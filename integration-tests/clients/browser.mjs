@@ -1,5 +1,6 @@
 // Uploads in Chromium: node browser.mjs SCENARIO SETTINGS, see README.md.
 
+import { gallery } from './gallery.mjs'
 import { interrupted } from './interrupted.mjs'
 import { VERSION_5 } from './page.mjs'
 import { plain, tutorial } from './plain.mjs'
@@ -19,6 +20,7 @@ const scenarios = {
   xhr: several('xhr.js'),
   watched: several('watched.js'),
   tutorial,
+  gallery,
 }
 
 await report(scenarios, (scenario, settings) => scenario(settings))

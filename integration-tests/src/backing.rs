@@ -205,9 +205,11 @@ impl Backing {
             format!("--audit-secret={AUDIT_SECRET}"),
             format!("--cursor-secret={CURSOR_SECRET}"),
             format!("--token-secret={TOKEN_SECRET}"),
-            // The program of the test is another one.
-            format!("--render-program={}", settings("WAYBILL_TEST_BIN")),
         ]);
+        if ROLES.contains(&role) {
+            // The program of the test is not `waybill`.
+            args.push(format!("--render-program={}", settings("WAYBILL_TEST_BIN")));
+        }
         // Arguments in `more` replace those with the same name.
         let name = |arg: &String| arg.split('=').next().map(str::to_owned);
         args.retain(|arg| !more.iter().any(|said| name(said) == name(arg)));

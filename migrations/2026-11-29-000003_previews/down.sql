@@ -1,1 +1,2 @@
+DROP INDEX file_without_preview;
 ALTER TABLE file DROP COLUMN preview;

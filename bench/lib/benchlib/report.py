@@ -6,6 +6,7 @@ from typing import Callable, Dict, Iterable, List, Optional
 from . import tusd
 from .attempt import OUR_ROLES, Run
 from .company import Level as CompanyLevel
+from .content import Content
 from .distance import Distance
 from .pairs import Pair
 from .queries import CONNECTIONS, Queries, percentile
@@ -89,6 +90,24 @@ def sockets(costs: Sockets) -> str:
         ["subscribed: KiB per connection", f"{costs.subscribed_kib:.1f}"],
     ]
     return f"### {costs.connections:,} WebSocket connections\n\n" + _table(["", ""], rows)
+
+
+def content(result: Content) -> str:
+    rows = [[
+        work.what, f"{work.files:,}", f"{work.files / work.wall_s:.1f}",
+        *(f"{work.cpu_s[name] / work.files * 1_000:.1f}" for name in ("content", "clamd", "weed", "nats", "postgres")),
+        f"{work.peak_kib['content'] / 1024:,.0f}",
+    ] for work in result.works]
+    verified = [[what, f"{percentile(ms, 0.5):.1f}", f"{percentile(ms, 0.99):.1f}", f"{len(ms):,}"]
+                for what, ms in (("idle", result.idle_ms), ("with queued scans and previews", result.queued_ms))]
+    return "\n\n".join([
+        "### The role content",
+        _table(["work", "files", "files/s", "CPU ms per file: content and its child processes", "clamd", "store", "nats",
+                "postgres", "peak MiB of content"], rows),
+        "Milliseconds from the completion of an upload of 100 KB to its verification:",
+        _table(["role content", "p50", "p99", "uploads"], verified),
+        f"{result.still_queued:,} previews were still queued after the last of these uploads.",
+    ])
 
 
 def machine(facts: Dict[str, str]) -> str:

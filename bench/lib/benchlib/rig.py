@@ -108,6 +108,9 @@ class Rig:
         self._start_peers()
         self.observer = self.token()
 
+    def free_port(self) -> int:
+        return self._ports.pick()
+
     def token(self) -> str:
         """Returns a token for a new company, so that earlier runs cannot affect the result."""
         return waybill.token(self.program, self.env, str(uuid.uuid4()), str(uuid.uuid4()))

@@ -16,13 +16,14 @@ _GRACE_S = 30
 
 def settings(ports: Ports) -> Dict[str, str]:
     """Returns the addresses of this stack. All other settings are Waybill's defaults."""
-    address = {name: f"127.0.0.1:{ports.pick()}" for name in NAMES}
+    address = {name: f"127.0.0.1:{ports.pick()}" for name in (*NAMES, "content")}
     return {
         "WAYBILL_HTTP_ADDR": address["gateway"],
         "WAYBILL_WORKER_ADDR": address["worker"],
         "WAYBILL_WORKER_URLS": f"http://{address['worker']}",
         "WAYBILL_PROJECTOR_ADDR": address["projector"],
         "WAYBILL_FANOUT_ADDR": address["fanout"],
+        "WAYBILL_CONTENT_ADDR": address["content"],
         "WAYBILL_PARTITIONS": "1",
     }
 

@@ -1,12 +1,17 @@
 //! Previews: who sees them, when they exist, and what a file that is made to do harm can do.
 
+use crate::real_clients::{free_origin, named, run};
 use crate::sharing::Room;
 use crate::socket::{next, send, with_token};
+use futures_util::StreamExt;
 use image::codecs::jpeg::JpegEncoder;
 use image::{DynamicImage, ImageEncoder, ImageFormat, Rgb, RgbImage};
 use reqwest::Method;
 use serde_json::{Value, json};
+use std::fs::Permissions;
 use std::io::Cursor;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -337,5 +342,94 @@ async fn an_operator_makes_the_previews_of_files_of_before() {
     replay.args(["replay", "--verify"]).args(servers);
     let output = tokio::task::spawn_blocking(move || replay.output()).await.unwrap().unwrap();
     assert!(output.status.success(), "{output:?}");
+    stack.finish().await;
+}
+
+/// Writes a program for the shell.
+fn script(folder: &Path, name: &str, text: &str) -> PathBuf {
+    let path = folder.join(name);
+    std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+    std::fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn programs_of_the_operator_decode_other_kinds_without_rights() {
+    let folder = TempDir::new().unwrap();
+    let written = folder.path().join("written");
+    // The picture begins after the header that says what kind of file it is.
+    let heic = script(folder.path(), "heic", "exec tail -c +33 \"$1\"");
+    let duration = "echo '  Duration: 00:01:02.50, start: 0.0' >&2";
+    let video =
+        script(folder.path(), "video", &format!("{duration}; echo x > {}; exec tail -c +33 \"$1\"", written.display()));
+    let args = [format!("--heic-program={}", heic.display()), format!("--video-program={}", video.display())];
+    let stack = Stack::with(Options { args: args.to_vec(), ..Options::default() }).await;
+    let client = stack.client();
+    // Two boxes: the kind of the file, and the data up to the end of the file (ISO 14496-12, 4.2 and 4.3).
+    let of_kind = |brand: &[u8; 4], content: &[u8]| {
+        [b"\0\0\0\x18ftyp".as_slice(), brand, &[0; 4], brand, b"mif1", b"\0\0\0\0mdat", content].concat()
+    };
+    let photo = post(&client, "a.heic", "image/heic", of_kind(b"heic", &jpeg(10))).await;
+    let film = post(&client, "b.mp4", "video/mp4", of_kind(b"isom", &jpeg(11))).await;
+    let broken = post(&client, "c.heic", "image/heic", of_kind(b"heic", b"no picture")).await;
+    let shown = preview(&client, &photo).await;
+    assert_eq!(
+        (&shown["width"], &shown["duration_ms"], &shown["failure"]),
+        (&json!(1_600), &Value::Null, &Value::Null)
+    );
+    let shown = preview(&client, &film).await;
+    assert_eq!(
+        (&shown["width"], &shown["duration_ms"], &shown["failure"]),
+        (&json!(1_600), &json!(62_500), &Value::Null)
+    );
+    assert_eq!(variant(&client, &film, "preview-256").await.status, 200);
+    assert_eq!(preview(&client, &broken).await["failure"], "unsupported");
+    assert!(!written.exists(), "the program wrote a file");
+    stack.finish().await;
+}
+
+/// The folder in `WAYBILL_TEST_SCREENSHOTS` gets screenshots of the page.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_shows_two_hundred_previews_with_placeholders_and_the_second_time_from_its_cache() {
+    let origin = free_origin();
+    let stack = Stack::with(Options { args: vec![format!("--allowed-origins={origin}")], ..Options::default() }).await;
+    let client = stack.client();
+    let pictures = futures_util::stream::iter(0..200_u8).map(|number| {
+        // Neighbours have very different colours.
+        let colour = Rgb([number.wrapping_mul(67), number.wrapping_mul(101), number.wrapping_mul(151)]);
+        let (width, height) = if number % 3 == 0 { (300, 400) } else { (640, 480) };
+        let mut bytes = Vec::new();
+        let picture = DynamicImage::from(RgbImage::from_pixel(width, height, colour));
+        picture.write_to(&mut Cursor::new(&mut bytes), ImageFormat::Jpeg).unwrap();
+        let client = &client;
+        async move { post(client, &format!("{number}.jpg"), "image/jpeg", bytes).await }
+    });
+    let files: Vec<String> = pictures.buffer_unordered(8).collect().await;
+    for file in &files {
+        preview(&client, file).await;
+    }
+    let folder = TempDir::new().unwrap();
+    let screenshots = std::env::var("WAYBILL_TEST_SCREENSHOTS").map_or(folder.path().to_owned(), Into::into);
+    let wanted = json!({
+        "endpoint": stack.url(), "origin": origin, "token": client.token(), "folder": screenshots,
+        "chromium": named("WAYBILL_TEST_CHROMIUM"),
+    });
+    let (node, browser) = (named("WAYBILL_TEST_NODE"), named("WAYBILL_TEST_BROWSER"));
+    let page = run(&node, &browser, "gallery", &wanted).await;
+    assert_eq!(page["errors"], json!([]), "{page}");
+    let colour =
+        |value: &Value| value.as_array().unwrap().iter().map(|part| part.as_i64().unwrap()).collect::<Vec<_>>();
+    for visit in page["visits"].as_array().unwrap() {
+        assert_eq!(visit["listed"], 200, "{page}");
+        let both = visit["placeholders"].as_array().unwrap().iter().zip(visit["shown"].as_array().unwrap());
+        for (placeholder, shown) in both {
+            assert_eq!(shown["width"].as_u64().max(shown["height"].as_u64()), Some(256), "{shown}");
+            let parts = colour(placeholder).into_iter().zip(colour(&shown["colour"]));
+            assert!(parts.clone().all(|(one, other)| (one - other).abs() < 16), "{placeholder} {shown}");
+        }
+    }
+    // The browser asks whether its copies are current, and gets no bytes.
+    assert_eq!(page["visits"][0]["statuses"], json!({ "200": 200 }), "{page}");
+    assert_eq!(page["visits"][1]["statuses"], json!({ "304": 200 }), "{page}");
     stack.finish().await;
 }

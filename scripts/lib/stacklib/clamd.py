@@ -46,11 +46,11 @@ def has_signatures() -> bool:
     return any(_DATABASE.glob("*.c[vl]d"))
 
 
-def start(stack: Stack, clamd: str, folder: Path, port: int) -> str:
+def start(stack: Stack, clamd: str, folder: Path, port: int, signatures: Path = _DATABASE) -> str:
     """Starts clamd and returns its address. It loads its signatures for some time, and Waybill waits for it."""
     temporary = folder / "tmp"
     temporary.mkdir(parents=True, exist_ok=True)
     config = folder / "clamd.conf"
-    config.write_text(_CONFIG.format(database=_DATABASE, temporary=temporary, port=port))
+    config.write_text(_CONFIG.format(database=signatures, temporary=temporary, port=port))
     stack.start(CLAMD, [clamd, "--config-file", str(config)])
     return f"tcp:127.0.0.1:{port}"

@@ -1,7 +1,7 @@
 //! Makes the missing previews of files once, for `waybill previews`.
 
 use crate::config::Config;
-use crate::previews::{Done, Previews};
+use crate::previews::{Done, Previews, Turn};
 use crate::renderer::RenderError;
 use futures_util::{StreamExt, stream};
 use uuid::Uuid;
@@ -64,7 +64,9 @@ pub async fn preview_all(
         page.due.retain(|file| company.is_none_or(|company| company == file.company_id));
         let made = stream::iter(page.due).map(|FileKey { company_id, file_id }| {
             let previews = &previews;
-            async move { (file_id, previews.make(company_id, file_id, again, Causation::Request(new_id())).await) }
+            async move {
+                (file_id, previews.make(company_id, file_id, Turn::Own, again, Causation::Request(new_id())).await)
+            }
         });
         let mut made = std::pin::pin!(made.buffer_unordered(at_once));
         while let Some((file, made)) = made.next().await {

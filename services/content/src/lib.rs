@@ -16,6 +16,7 @@ mod metrics;
 mod new_files;
 mod objects;
 pub mod once;
+mod overdue;
 mod previews;
 mod renderer;
 mod scan;

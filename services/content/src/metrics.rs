@@ -21,6 +21,14 @@ pub(crate) static PREVIEWS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     counters("waybill_previews_total", "Files whose previews were made or could not be made", &["result"])
 });
 
+/// Files that may have attacked the program that makes previews.
+pub(crate) static SUSPICIOUS: LazyLock<IntCounter> = LazyLock::new(|| {
+    counter(
+        "waybill_renderer_attacked_total",
+        "Files that ended the program that makes previews with a forbidden call or a crash, or changed its answer",
+    )
+});
+
 /// State of the program that makes previews.
 pub(crate) static RENDERER_UP: LazyLock<IntGauge> = LazyLock::new(|| {
     gauge("waybill_renderer_up", "1 if the program that makes previews can run with restricted rights, 0 if not")

@@ -2,7 +2,6 @@
 
 use crate::clamd::ClamdError;
 use crate::consumer::{Outcome, Step};
-use crate::metrics;
 use crate::scan::{ScanError, Turn, scan_file};
 use crate::scanner::Scanner;
 use std::time::Duration;
@@ -19,13 +18,13 @@ impl Step for Scanner {
     const CONSUMER: Passing = Passing::Scans;
 
     async fn possible(&self) {
-        if metrics::CLAMD_UP.get() == 1 {
+        if self.could_scan() {
             return;
         }
         while !self.clamd.can_scan().await {
             tokio::time::sleep(ASK_CLAMD_EVERY).await;
         }
-        metrics::CLAMD_UP.set(1);
+        self.note_whether_clamd_can_scan(true);
         tracing::info!("clamd can scan");
     }
 
@@ -49,7 +48,7 @@ impl Step for Scanner {
                 Outcome::Done
             }
             Err(error) => {
-                note_failure(&error);
+                note_failure(self, &error);
                 tracing::warn!(position = %recorded.position, file_id = %file, %error, "a scan failed; will try again");
                 Outcome::Failed
             }
@@ -67,9 +66,9 @@ pub(crate) fn verified_file(recorded: &Recorded) -> Option<FileId> {
 }
 
 /// Has clamd checked before the next event if a scan failed because of it.
-pub(crate) fn note_failure(error: &ScanError) {
+pub(crate) fn note_failure(scanner: &Scanner, error: &ScanError) {
     if is_of_clamd(error) {
-        metrics::CLAMD_UP.set(0);
+        scanner.note_whether_clamd_can_scan(false);
     }
 }
 

@@ -3,32 +3,37 @@
 use crate::config::Config;
 use crate::consumer::{Outcome, Step};
 use crate::context::context;
+use crate::failures::Failures;
 use crate::metrics;
 use crate::new_files::verified_file;
 use crate::objects::{ObjectError, existing_key};
-use crate::renderer::{RenderError, Renderer};
+use crate::renderer::{Refused, RenderError, Renderer};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use waybill_access::{Access, AccessError};
 use waybill_domain::Refusal;
-use waybill_domain::file::Command;
-use waybill_domain::preview::{self, Candidate, next_step};
+use waybill_domain::file::{Command, LastScan};
+use waybill_domain::preview::{self, Candidate, Programs, SOURCE_MAX_BYTES, kind_of, kind_of_type, next_step};
 use waybill_domain::upload::Phase;
-use waybill_event_log::ReadError;
 use waybill_event_log::jetstream::Passing;
+use waybill_event_log::{AppendError, ReadError};
 use waybill_object_store::{ObjectStore, StoreError, crc64nvme};
-use waybill_render::Rendered;
+use waybill_render::{Picture, Rendered};
 use waybill_repository::{
     ContentAggregate, ExecuteError, FileAggregate, LifecycleAggregate, Repository, UploadAggregate,
 };
-use waybill_schema::events::{FileEvent, PreviewFailed, PreviewsMade};
-use waybill_schema::{Causation, CompanyId, Entity, Event, FileId, PreviewFailure, Recorded, StoredVariant, names};
+use waybill_schema::events::{FileEvent, FileVerified, PreviewFailed, PreviewsMade, UploadEvent};
+use waybill_schema::{
+    Causation, CompanyId, Entity, Event, FileId, PreviewFailure, PreviewSet, Recorded, StoredVariant, names,
+};
 use waybill_service_kit::new_id;
 use waybill_service_kit::places::Places;
 
-/// Number of deliveries after which a program that was too slow counts as a fault of the file.
-const TOO_SLOW_MAX: i64 = 3;
-/// Number of deliveries after which previews are given up if the file cannot be read.
-const ATTEMPTS_MAX: i64 = 100;
+/// Pause before a program that cannot run is tried again.
+const TRY_PROGRAM_EVERY: Duration = Duration::from_secs(5);
+/// Number of deliveries after which previews that could not be made because of a server are an error in the log.
+const MANY_ATTEMPTS: i64 = 100;
 
 /// Connections and limits of the previews.
 pub(crate) struct Previews {
@@ -36,7 +41,12 @@ pub(crate) struct Previews {
     access: Arc<Access>,
     store: Arc<dyn ObjectStore>,
     pub(crate) renderer: Renderer,
+    programs: Programs,
     places: Arc<Places>,
+    /// `true` after the program could decode a picture, until it cannot run.
+    is_possible: AtomicBool,
+    /// Failures that single files may have caused.
+    failures: Failures,
 }
 
 /// Reason why previews were not made. They are tried again.
@@ -54,6 +64,18 @@ pub(crate) enum PreviewError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Render(#[from] RenderError),
+    /// Other files take all places.
+    #[error("other files take all places")]
+    NoPlace,
+}
+
+/// Right to make previews.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// It takes a place, of which each company gets its share, or is tried again.
+    Place,
+    /// The caller limits how much is done at the same time.
+    Own,
 }
 
 /// Result of looking at a file.
@@ -68,31 +90,40 @@ pub(crate) enum Done {
 impl Step for Previews {
     const CONSUMER: Passing = Passing::Previews;
 
-    async fn possible(&self) {}
+    async fn possible(&self) {
+        while !self.is_possible.load(Ordering::Relaxed) {
+            match self.renderer.check().await {
+                Ok(()) => {
+                    self.note_possible(true);
+                    tracing::info!("previews can be made");
+                }
+                Err(error) => {
+                    tracing::error!(%error, "previews cannot be made; see WAYBILL_RENDER_SANDBOX");
+                    tokio::time::sleep(TRY_PROGRAM_EVERY).await;
+                }
+            }
+        }
+    }
 
     async fn react(&self, recorded: &Recorded, attempt: i64) -> Outcome {
-        let Some(file) = readable_file(recorded) else { return Outcome::Done };
+        let Some(file) = readable_file(recorded).filter(|_| self.may_have_previews(&recorded.event)) else {
+            return Outcome::Done;
+        };
         let company = recorded.subject.company;
-        let Some(_place) = self.places.take(company) else { return Outcome::NoPlace };
         let causation = Causation::Event(recorded.position);
-        let Err(error) = self.make(company, file, false, causation).await else { return Outcome::Done };
-        let is_hopeless = match &error {
-            PreviewError::Render(RenderError::TooSlow) => attempt >= TOO_SLOW_MAX,
-            PreviewError::Log(_)
-            | PreviewError::Append(_)
-            | PreviewError::Access(_)
-            | PreviewError::Object(_)
-            | PreviewError::Store(_)
-            | PreviewError::Render(_) => attempt >= ATTEMPTS_MAX,
+        let error = match self.make(company, file, Turn::Place, false, causation).await {
+            Ok(_) => return Outcome::Done,
+            Err(PreviewError::NoPlace) => return Outcome::NoPlace,
+            Err(error) => error,
         };
-        tracing::warn!(position = %recorded.position, file_id = %file, %error, is_hopeless, "cannot make previews");
-        if !is_hopeless {
+        tracing::warn!(position = %recorded.position, file_id = %file, %error, "cannot make previews; will try again");
+        let Some(reason) = self.reason_of_file(file, &error).await else {
+            if attempt == MANY_ATTEMPTS {
+                tracing::error!(position = %recorded.position, file_id = %file, %error, "previews of a file wait for a server");
+            }
             return Outcome::Failed;
-        }
-        let reason = match error {
-            PreviewError::Render(RenderError::TooSlow) => PreviewFailure::LimitsExceeded,
-            _ => PreviewFailure::Failed,
         };
+        tracing::error!(position = %recorded.position, file_id = %file, ?reason, "previews of a file are given up");
         match self.record_failure(company, file, reason, causation).await {
             Ok(_) => Outcome::Done,
             Err(_) => Outcome::Failed,
@@ -106,10 +137,9 @@ fn readable_file(recorded: &Recorded) -> Option<FileId> {
         return verified_file(recorded);
     };
     match event {
-        FileEvent::FileScanned(_) | FileEvent::FileReleased(_) => Some(file),
+        FileEvent::FileScanned(_) | FileEvent::FileReleased(_) | FileEvent::FileRestored(_) => Some(file),
         FileEvent::FileRenamed(_)
         | FileEvent::FileDeleted(_)
-        | FileEvent::FileRestored(_)
         | FileEvent::FileMetadataChanged(_)
         | FileEvent::FilePurged(_)
         | FileEvent::FileSpaceReleased(_)
@@ -125,8 +155,48 @@ impl Previews {
             access: config.access.clone(),
             store: config.store.clone(),
             renderer: config.settings.renderer(),
+            programs: config.settings.renderer().programs(),
             places: Places::new(config.settings.previews_at_once as usize),
+            is_possible: AtomicBool::new(false),
+            failures: Failures::default(),
         }
+    }
+
+    fn note_possible(&self, is_possible: bool) {
+        self.is_possible.store(is_possible, Ordering::Relaxed);
+        metrics::RENDERER_UP.set(is_possible.into());
+    }
+
+    /// Returns `false` if the event itself says that its file gets no previews.
+    fn may_have_previews(&self, event: &Event) -> bool {
+        let kind = if let Event::Upload(UploadEvent::FileUploaded(uploaded)) = event {
+            kind_of_type(uploaded.sniffed_mime_type.as_deref(), &uploaded.started.mime_type)
+        } else if let Event::Upload(UploadEvent::FileVerified(FileVerified { sniffed_mime_type: Some(it), .. })) = event
+        {
+            kind_of_type(Some(it), "")
+        } else {
+            return true;
+        };
+        kind.is_some_and(|kind| self.programs.has(kind))
+    }
+
+    /// Returns the reason for a file whose previews failed so often that the file is the reason; `None` if they are tried again.
+    async fn reason_of_file(&self, file: FileId, error: &PreviewError) -> Option<PreviewFailure> {
+        let PreviewError::Render(error) = error else { return None };
+        let reason = if error.is_of_program() {
+            self.note_possible(false);
+            // A file that ends a program which can decode others is the reason.
+            self.renderer.check().await.ok()?;
+            self.note_possible(true);
+            PreviewFailure::Failed
+        } else {
+            error.of_file()?
+        };
+        let is_hopeless = self.failures.is_hopeless(file, true, Duration::ZERO);
+        is_hopeless.then(|| {
+            self.failures.forget(file);
+            reason
+        })
     }
 
     /// Makes and records the previews of a file if it is time for that. With `again`, also if they could not be made before.
@@ -134,25 +204,28 @@ impl Previews {
         &self,
         company: CompanyId,
         file: FileId,
+        turn: Turn,
         again: bool,
         causation: Causation,
     ) -> Result<Done, PreviewError> {
         let aggregate = LifecycleAggregate(UploadAggregate { company, upload: file });
         let upload = self.repository.load(&aggregate).await?.state;
-        let (Phase::Verified { sha256, storage_key }, Some(started)) = (&upload.phase, &upload.started) else {
-            return Ok(Done::Nothing);
-        };
+        let Phase::Verified { sha256, storage_key } = &upload.phase else { return Ok(Done::Nothing) };
         // Most files are of another kind.
-        if !preview::is_supported(upload.sniffed_mime_type.as_deref().unwrap_or(&started.mime_type)) {
+        if kind_of(&upload).is_none_or(|kind| !self.programs.has(kind)) {
             return Ok(Done::Nothing);
         }
         let state = self.repository.load(&FileAggregate { company, file }).await?.state;
-        let (scans, previews, is_purged) = (&state.scans, &state.previews, state.purged);
-        let candidate = Candidate { upload: &upload, scans, previews, is_purged };
-        match next_step(candidate, self.access.scan_rules(company).await?, again) {
+        let (scans, previews, is_gone) = (&state.scans, &state.previews, state.purged || state.deleted);
+        let candidate = Candidate { upload: &upload, scans, previews, is_gone };
+        match next_step(candidate, self.programs, self.access.scan_rules(company).await?, again) {
             preview::Step::Nothing => Ok(Done::Nothing),
             preview::Step::Fail(reason) => self.record_failure(company, file, reason, causation).await,
-            preview::Step::Make => {
+            preview::Step::Make(kind) => {
+                let _place = match turn {
+                    Turn::Place => Some(self.places.take(company).ok_or(PreviewError::NoPlace)?),
+                    Turn::Own => None,
+                };
                 let content = ContentAggregate { company, sha256: *sha256 };
                 let key = existing_key(self.store.as_ref(), &self.repository, content, file, storage_key).await;
                 let key = match key {
@@ -161,10 +234,14 @@ impl Previews {
                     }
                     key => key?,
                 };
-                let body = self.store.get(&key, 0, None).await?;
-                match self.renderer.render(body.bytes).await? {
-                    Ok(rendered) => self.keep(company, file, rendered, causation).await,
-                    Err(reason) => self.record_failure(company, file, reason, causation).await,
+                let length = upload.grid().size_bytes.min(SOURCE_MAX_BYTES);
+                let body = self.store.get(&key, 0, Some(length)).await?;
+                match self.renderer.render(kind, body.bytes).await? {
+                    Ok(rendered) => self.keep(company, file, rendered, state.last_scan(), causation).await,
+                    Err(refused) => {
+                        note(company, file, refused);
+                        self.record_failure(company, file, refused.reason, causation).await
+                    }
                 }
             }
         }
@@ -180,34 +257,21 @@ impl Previews {
         company: CompanyId,
         file: FileId,
         rendered: Rendered,
+        seen: LastScan,
         causation: Causation,
     ) -> Result<Done, PreviewError> {
         let set = new_id();
-        let (mut variants, mut keys) = (Vec::new(), Vec::new());
-        for picture in rendered.pictures {
-            let key = names::variant_key(company, file, set, picture.variant);
-            let size_bytes = picture.bytes.len() as u64;
-            let crc = crc64nvme(&picture.bytes);
-            self.store.put(&key, picture.bytes.into(), crc).await?;
-            keys.push(key);
-            let (variant, mime_type) = (picture.variant, picture.mime_type);
-            variants.push(StoredVariant {
-                variant,
-                mime_type,
-                width: picture.width,
-                height: picture.height,
-                size_bytes,
-            });
-        }
-        let made = PreviewsMade { set, variants, thumbhash: rendered.thumbhash, facts: rendered.facts };
-        let command = Command::RecordPreviews(made);
-        let aggregate = FileAggregate { company, file };
-        match self.repository.execute(&aggregate, command, &context(causation)).await {
-            Ok(_) | Err(ExecuteError::Refused(Refusal::NotFound { .. })) => {}
+        let key = |picture: &Picture| names::variant_key(company, file, set, picture.variant);
+        let keys: Vec<String> = rendered.pictures.iter().map(key).collect();
+        let kept = self.store_and_record(company, file, set, rendered, seen, causation).await;
+        match &kept {
+            Ok(()) => {}
             // The event may have been appended. `waybill reconcile` finds the objects if it was not.
-            Err(error) => return Err(error.into()),
+            Err(PreviewError::Append(ExecuteError::Append(AppendError::Unknown(_)))) => {}
+            Err(_) => drop(self.store.delete_many(&keys).await),
         }
-        let state = self.repository.load(&aggregate).await?.state;
+        kept?;
+        let state = self.repository.load(&FileAggregate { company, file }).await?.state;
         if !state.purged && state.previews.keys(company, file) == keys {
             metrics::PREVIEWS.with_label_values(&["made"]).inc();
             return Ok(Done::Made);
@@ -216,6 +280,37 @@ impl Previews {
             deleted?;
         }
         Ok(Done::Nothing)
+    }
+
+    /// Stores previews, and records them unless the file has changed in the meantime.
+    async fn store_and_record(
+        &self,
+        company: CompanyId,
+        file: FileId,
+        set: PreviewSet,
+        rendered: Rendered,
+        seen: LastScan,
+        causation: Causation,
+    ) -> Result<(), PreviewError> {
+        let mut variants = Vec::new();
+        for Picture { variant, format, width, height, bytes } in rendered.pictures {
+            let (size_bytes, crc) = (bytes.len() as u64, crc64nvme(&bytes));
+            self.store.put(&names::variant_key(company, file, set, variant), bytes.into(), crc).await?;
+            variants.push(StoredVariant {
+                variant,
+                mime_type: format.mime_type().to_owned(),
+                width,
+                height,
+                size_bytes,
+            });
+        }
+        let made = PreviewsMade { set, variants, thumbhash: rendered.thumbhash, facts: rendered.facts };
+        let command = Command::RecordPreviews { made, seen };
+        match self.repository.execute(&FileAggregate { company, file }, command, &context(causation)).await {
+            // The file may have been purged in the meantime.
+            Ok(_) | Err(ExecuteError::Refused(Refusal::NotFound { .. })) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn record_failure(
@@ -234,5 +329,16 @@ impl Previews {
             Err(ExecuteError::Refused(Refusal::NotFound { .. })) => Ok(Done::Nothing),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+/// Logs that a file has no previews. A program that was ended because of a file may have been attacked.
+fn note(company: CompanyId, file: FileId, refused: Refused) {
+    let Refused { reason, cause } = refused;
+    if cause.is_suspicious() {
+        metrics::SUSPICIOUS.inc();
+        tracing::error!(company_id = %company, file_id = %file, ?cause, "a file ended the program that makes previews, or changed its answer");
+    } else {
+        tracing::debug!(company_id = %company, file_id = %file, ?reason, ?cause, "a file has no previews");
     }
 }

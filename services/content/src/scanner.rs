@@ -3,8 +3,10 @@
 use crate::clamd::Clamd;
 use crate::config::Config;
 use crate::failures::Failures;
+use crate::metrics;
 use crate::settings::ContentSettings;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Semaphore;
 use waybill_access::Access;
 use waybill_object_store::ObjectStore;
@@ -21,6 +23,8 @@ pub(crate) struct Scanner {
     pub(crate) database: Database,
     pub(crate) settings: ContentSettings,
     pub(crate) clamd: Clamd,
+    /// `true` after clamd could scan, until it cannot.
+    can_scan: AtomicBool,
     /// Places for scans of new files.
     pub(crate) places: Arc<Places>,
     /// Places for scans of large files.
@@ -38,6 +42,7 @@ impl Scanner {
         let at_once = config.settings.scans_at_once as usize;
         Some(Self {
             clamd: Clamd { address: config.settings.clamd.clone()?, timeout: config.settings.clamd_timeout() },
+            can_scan: AtomicBool::new(false),
             places: Places::new(at_once),
             long: Places::new((at_once / 2).max(1)),
             searching: Semaphore::new((at_once / 2).max(1)),
@@ -50,5 +55,15 @@ impl Scanner {
             database: config.database.clone(),
             settings: config.settings.clone(),
         })
+    }
+
+    /// Returns `true` if clamd could scan when it was last asked, or did so since.
+    pub(crate) fn could_scan(&self) -> bool {
+        self.can_scan.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn note_whether_clamd_can_scan(&self, can_scan: bool) {
+        self.can_scan.store(can_scan, Ordering::Relaxed);
+        metrics::CLAMD_UP.set(can_scan.into());
     }
 }

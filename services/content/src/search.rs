@@ -83,7 +83,7 @@ pub(crate) async fn run(scanner: Arc<Scanner>, is_on: watch::Sender<bool>, shutd
     while !shutdown.is_triggered() {
         if let Some(Err(error)) = shutdown.unless(search(&scanner, &is_on, &mut searched)).await {
             if let SearchError::Scan(error) = &error {
-                note_failure(error);
+                note_failure(&scanner, error);
             }
             tracing::warn!(%error, "the search for files to scan failed; the next one tries again");
         }

@@ -3,15 +3,19 @@
 use crate::config::Config;
 use crate::previews::Previews;
 use crate::scanner::Scanner;
-use crate::{consumer, metrics, search};
+use crate::{consumer, metrics, overdue, search};
 use futures_util::future::BoxFuture;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use waybill_event_log::jetstream::{Passing, Reactions};
 use waybill_http_kit::health::Readiness;
 use waybill_service_kit::Shutdown;
+
+/// Interval in which consumers without a purpose are deleted.
+const DELETE_EVERY: Duration = Duration::from_secs(60);
 
 /// The running role.
 pub struct Server {
@@ -65,36 +69,36 @@ impl Server {
     }
 }
 
-/// Starts the previews, or deletes their consumers if they are off.
+/// Starts the previews, or deletes their consumers while they are off.
 fn start_previews(config: &Config, partitions: Range<u32>, tasks: &mut JoinSet<()>, shutdown: &Shutdown) {
     let (nats, shutdown) = (config.nats.clone(), shutdown.clone());
     if !config.settings.previews {
-        tasks.spawn(async move {
-            for partition in partitions {
-                let deleted = shutdown.unless(Reactions::delete(&nats, Passing::Previews, partition)).await;
-                if let Some(Err(error)) = deleted {
-                    tracing::warn!(partition, %error, "cannot delete the consumer for previews, which are off");
-                }
-            }
-        });
+        tasks.spawn(delete_consumers(nats, partitions, shutdown));
         return;
     }
     let previews = Arc::new(Previews::new(config));
     metrics::RENDERER_UP.set(0);
-    let (is_on, watching) = watch::channel(false);
+    let (is_on, watching) = watch::channel(true);
     for partition in partitions {
         tasks.spawn(consumer::run(nats.clone(), previews.clone(), partition, watching.clone(), shutdown.clone()));
     }
+    let (database, search_every) = (config.database.clone(), config.settings.search_every());
     tasks.spawn(async move {
-        match shutdown.unless(previews.renderer.check()).await {
-            Some(Ok(())) => {
-                metrics::RENDERER_UP.set(1);
-                is_on.send_replace(true);
-            }
-            Some(Err(error)) => tracing::error!(%error, "there are no previews; see WAYBILL_RENDER_SANDBOX"),
-            None => {}
-        }
+        overdue::run(previews, database, search_every, shutdown).await;
         // The consumers follow the sender.
-        shutdown.triggered().await;
+        drop(is_on);
     });
+}
+
+/// Deletes the consumers again and again, because processes with previews may still end.
+async fn delete_consumers(nats: async_nats::Client, partitions: Range<u32>, shutdown: Shutdown) {
+    while !shutdown.is_triggered() {
+        for partition in partitions.clone() {
+            let deleted = shutdown.unless(Reactions::delete(&nats, Passing::Previews, partition)).await;
+            if let Some(Err(error)) = deleted {
+                tracing::warn!(partition, %error, "cannot delete the consumer for previews, which are off");
+            }
+        }
+        shutdown.unless(tokio::time::sleep(DELETE_EVERY)).await;
+    }
 }

@@ -46,8 +46,9 @@ pub struct ContentSettings {
     /// Make previews of pictures and PDF documents. Set the same value for all processes with the role content
     #[arg(long, env = "WAYBILL_PREVIEWS", default_value_t = true, action = clap::ArgAction::Set)]
     pub previews: bool,
-    /// Number of previews that are made at the same time. Each one takes up to 512 MiB of memory and a CPU
-    #[arg(long, env = "WAYBILL_PREVIEWS_AT_ONCE", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    /// Number of previews that are made at the same time. A company alone gets three quarters of them. Each one takes up to 512 MiB
+    /// of memory, and CPU time at the lowest priority
+    #[arg(long, env = "WAYBILL_PREVIEWS_AT_ONCE", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub previews_at_once: u32,
     /// Restriction of the program that makes previews. `required`: there are no previews on a system without Landlock
     /// (Linux before 5.13). `best-effort`: the program then runs with resource limits and filtered system calls
@@ -56,6 +57,14 @@ pub struct ContentSettings {
     /// Program that makes previews: a `waybill` of the same version. Default: this program
     #[arg(long, env = "WAYBILL_RENDER_PROGRAM", value_name = "PATH")]
     pub render_program: Option<PathBuf>,
+    /// Program that turns an HEIC picture into PNG or JPEG on its standard output. Its only argument is the path of the picture.
+    /// Without it, such pictures have no previews
+    #[arg(long, env = "WAYBILL_HEIC_PROGRAM", value_name = "PATH")]
+    pub heic_program: Option<PathBuf>,
+    /// Program that turns a video into a PNG or JPEG picture on its standard output. Its only argument is the path of a file with
+    /// the first 64 MiB of the video. Without it, videos have no previews
+    #[arg(long, env = "WAYBILL_VIDEO_PROGRAM", value_name = "PATH")]
+    pub video_program: Option<PathBuf>,
     /// Interval in seconds at which the object store is compared with the log, as `waybill reconcile --missing --dry-run`
     /// does. 0 turns this off. One process at a time does it
     #[arg(long, env = "WAYBILL_RECONCILE_EVERY_S", default_value_t = 0)]
@@ -82,7 +91,8 @@ impl ContentSettings {
     pub(crate) fn renderer(&self) -> Renderer {
         // The link of the kernel still works after the file was replaced during an upgrade.
         let program = self.render_program.clone().unwrap_or_else(|| PathBuf::from("/proc/self/exe"));
-        Renderer { program, sandbox: self.render_sandbox }
+        let (heic, video) = (self.heic_program.clone(), self.video_program.clone());
+        Renderer { program, heic, video, sandbox: self.render_sandbox }
     }
 
     /// Returns the time for which a scan waits for clamd.

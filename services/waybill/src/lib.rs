@@ -20,6 +20,7 @@ pub use error::CommandError;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use waybill_client as client;
 use waybill_render::sandbox::Strictness;
@@ -71,6 +72,9 @@ enum Command {
         /// Continue if the system has no Landlock
         #[arg(long)]
         best_effort: bool,
+        /// Run this program instead, which turns the file into a picture
+        #[arg(long)]
+        program: Option<PathBuf>,
     },
     /// Print a token for development
     Token(operate::TokenArgs),
@@ -90,10 +94,13 @@ Examples:
 /// Runs the command of this process's command line and returns its exit code.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Command::Render { best_effort } = cli.command {
+    if let Command::Render { best_effort, program } = cli.command {
         // This program must have only one thread, and needs none of the rest.
         let strictness = if best_effort { Strictness::BestEffort } else { Strictness::Required };
-        return waybill_render::main(strictness);
+        return match program {
+            None => waybill_render::main(strictness),
+            Some(program) => waybill_render::run_program(&program, strictness),
+        };
     }
     // The runtime starts here, not in the binary, because a crate that awaits a future compiles the future again.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();

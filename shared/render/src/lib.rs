@@ -8,12 +8,14 @@ mod answer;
 pub mod limits;
 mod pdf;
 mod picture;
+mod program;
 pub mod sandbox;
 
-pub use answer::{Answer, Picture, Rendered};
+pub use answer::{Answer, Format, Picture, Rendered};
 
 use crate::sandbox::Strictness;
 use std::io::{Read, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use waybill_domain::preview::SOURCE_MAX_BYTES;
 use waybill_schema::PreviewFailure;
@@ -29,7 +31,19 @@ pub fn make(bytes: Vec<u8>) -> Answer {
     if bytes.len() as u64 > SOURCE_MAX_BYTES {
         return Err(PreviewFailure::TooLarge);
     }
-    if pdf::is_pdf(&bytes) { pdf::make(bytes) } else { picture::make(&bytes) }
+    match picture::format_of(&bytes) {
+        Some(format) => picture::make(&bytes, format),
+        None if pdf::is_pdf(&bytes) => pdf::make(bytes),
+        None => Err(PreviewFailure::Unsupported),
+    }
+}
+
+/// Runs `waybill render --program`: replaces this process with a restricted `program`, whose only argument is the path of a
+/// file with the bytes of the standard input. The program writes a picture to its standard output.
+pub fn run_program(program: &Path, strictness: Strictness) -> ExitCode {
+    let Err(error) = program::replace_with(program, strictness);
+    eprintln!("{error}");
+    ExitCode::from(NO_SANDBOX)
 }
 
 /// Runs `waybill render`: reads a file from the standard input and writes an [`Answer`] to the standard output.

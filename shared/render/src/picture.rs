@@ -1,6 +1,6 @@
 //! Previews of pictures: PNG, JPEG, WebP and GIF. Of an animation, the first picture.
 
-use crate::answer::{Answer, Picture, Rendered};
+use crate::answer::{Answer, Format, Picture, Rendered};
 use crate::limits::{DECODER_MAX_BYTES, PIXELS_MAX};
 use fast_image_resize::{ResizeOptions, Resizer};
 use image::codecs::jpeg::JpegEncoder;
@@ -14,11 +14,13 @@ const JPEG_QUALITY: u8 = 80;
 /// Longest side in pixels of the picture from which a ThumbHash is calculated.
 const THUMBHASH_SIDE: u32 = 100;
 
-pub(crate) fn make(bytes: &[u8]) -> Answer {
-    let format = image::guess_format(bytes).map_err(|_| PreviewFailure::Unsupported)?;
-    if !matches!(format, ImageFormat::Png | ImageFormat::Jpeg | ImageFormat::WebP | ImageFormat::Gif) {
-        return Err(PreviewFailure::Unsupported);
-    }
+/// Returns the format of a supported picture.
+pub(crate) fn format_of(bytes: &[u8]) -> Option<ImageFormat> {
+    let supported = [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP, ImageFormat::Gif];
+    image::guess_format(bytes).ok().filter(|format| supported.contains(format))
+}
+
+pub(crate) fn make(bytes: &[u8], format: ImageFormat) -> Answer {
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(DECODER_MAX_BYTES);
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
@@ -127,12 +129,12 @@ fn encode(variant: Variant, picture: &DynamicImage) -> Result<Picture, PreviewFa
         _ => false,
     };
     let mut bytes = Vec::new();
-    let (mime_type, written) = if is_transparent {
-        ("image/png", picture.write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png))
+    let (format, written) = if is_transparent {
+        (Format::Png, picture.write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png))
     } else {
         let rgb = picture.to_rgb8();
-        ("image/jpeg", JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY).encode_image(&rgb))
+        (Format::Jpeg, JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY).encode_image(&rgb))
     };
     written.map_err(|_| PreviewFailure::Failed)?;
-    Ok(Picture { variant, mime_type: mime_type.to_owned(), width, height, bytes })
+    Ok(Picture { variant, format, width, height, bytes })
 }

@@ -37,7 +37,8 @@ impl Places {
 
     fn has_room_for(&self, company: CompanyId, held: &HashMap<CompanyId, usize>) -> bool {
         let free = self.all.saturating_sub(held.values().sum());
-        held.get(&company).copied().unwrap_or(0) < free * HELD_PER_FREE
+        let own = held.get(&company).copied().unwrap_or(0);
+        own < free * HELD_PER_FREE && (own == 0 || own + 1 < self.all)
     }
 
     /// Takes a place. A company that holds many places gets no more while few are free: a single company gets three
@@ -86,6 +87,16 @@ mod tests {
         assert!(!all(&places, 4).is_empty());
         drop((second, third));
         assert_eq!(all(&places, 5).len(), 24, "all places are free again");
+    }
+
+    #[test]
+    fn a_company_alone_never_has_all_places() {
+        for (number, of_one) in [(1, 1), (2, 1), (3, 2), (4, 3)] {
+            let places = Places::new(number);
+            let first = all(&places, 1);
+            assert_eq!((number, first.len()), (number, of_one));
+            assert_eq!(all(&places, 2).len(), number - of_one);
+        }
     }
 
     #[test]

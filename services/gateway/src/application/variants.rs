@@ -1,13 +1,15 @@
-//! Lookup of a preview of a file, and reading of its bytes.
+//! Lookup of a preview of a file, and sending of its bytes.
 
 use crate::application::files::find::find;
 use crate::application::gateway::Gateway;
 use crate::http::download::check_readable;
 use crate::http::path::VariantPath;
 use crate::http::problems::OrProblem;
-use actix_web::HttpRequest;
-use bytes::Bytes;
+use actix_web::body::SizedStream;
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
+use futures_util::StreamExt;
 use waybill_domain::access::Operation;
+use waybill_http_kit::slots::Slot;
 use waybill_http_kit::{Principal, Problem};
 use waybill_object_store::StoreError;
 use waybill_read_model::queries::Preview;
@@ -45,14 +47,23 @@ pub(crate) async fn find_variant(
     })
 }
 
-/// Reads a preview. It is small, so that a client that reads slowly keeps no request to the store open.
-pub(crate) async fn bytes_of(gateway: &Gateway, found: &Found) -> Result<Bytes, Problem> {
+/// Sends a preview. Keeps `slot` until the last byte was sent.
+pub(crate) async fn send(
+    gateway: &Gateway,
+    found: &Found,
+    mut answer: HttpResponseBuilder,
+    slot: Slot,
+) -> Result<HttpResponse, Problem> {
     let body = match gateway.store.get(&found.key, 0, None).await {
         // The file was purged in the meantime.
         Err(StoreError::NotFound { .. }) => return Err(absent()),
         body => body.or_problem("reading a preview")?,
     };
-    body.collect().await.or_problem("reading a preview")
+    let bytes = body.bytes.inspect(move |_| {
+        let _held = &slot;
+    });
+    let bytes = bytes.map(|bytes| bytes.map_err(|error| Box::new(error) as Box<dyn std::error::Error>));
+    Ok(answer.body(SizedStream::new(found.size_bytes, bytes)))
 }
 
 fn absent() -> Problem {

@@ -2,7 +2,7 @@
 
 use crate::application::gateway::Gateway;
 use crate::application::reads::record_preview;
-use crate::application::variants::{Found, bytes_of, find_variant};
+use crate::application::variants::{Found, find_variant, send};
 use crate::http::download::{includes_etag, without_bytes};
 use crate::http::parameters::Bytes;
 use crate::http::path::VariantPath;
@@ -24,6 +24,7 @@ routes!(get, head);
 #[utoipa::path(
     tag = "files",
     operation_id = "show_variant",
+    extensions(("x-waybill-points" = json!(2))),
     params(
         ("id" = Uuid, Path),
         ("variant" = String, Path, description = "`preview-256` or `preview-1024`. The number is the largest length of the longer side in pixels"),
@@ -35,6 +36,7 @@ routes!(get, head);
         (status = 404, description = "`preview_absent`: the file has no previews, or none yet; `preview` of the file has the reason"),
         (status = 409, description = "`file_not_ready`: the file is not verified yet"),
         (status = 410, description = "`file_deleted`"),
+        (status = 429, description = "`too_many_requests`, `too_many_at_once`: try again after `Retry-After`"),
     ),
 )]
 #[get("/v1/files/{id}/variants/{variant}")]
@@ -48,9 +50,9 @@ pub(crate) async fn get(
     if is_current(&request, &found) {
         return Ok(described(StatusCode::NOT_MODIFIED, &found).finish());
     }
+    let slot = gateway.at_once.download(&principal)?;
     record_preview(&gateway, &principal, RequestId::of(&request), path.file).await?;
-    let bytes = bytes_of(&gateway, &found).await?;
-    Ok(described(StatusCode::OK, &found).body(bytes))
+    send(&gateway, &found, described(StatusCode::OK, &found), slot).await
 }
 
 /// Returns the headers of a preview

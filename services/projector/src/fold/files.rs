@@ -122,6 +122,7 @@ pub(super) fn fold_file(tables: &mut Tables, id: FileId, event: &FileEvent, time
         }
         FileEvent::FilePurged(_) => {
             file.purged_at = Some(time);
+            file.preview = None;
             file.storage_key = None;
             file.storage_bucket = None;
         }

@@ -97,6 +97,14 @@ impl Probe {
                 names::OBJECTS
             )));
         }
+        if let Some(rule) = rules.iter().find(|rule| rule.is_for(names::VARIANTS) && (rule.deletes || rule.archives)) {
+            return Ok(Found::Limit(format!(
+                "the rule {:?} deletes or archives previews, which are not made again; exclude keys that begin with {} from \
+                 the rule",
+                rule.id,
+                names::VARIANTS
+            )));
+        }
         if let Some(rule) = rules.iter().find(|rule| rule.is_for(names::AUDIT_HEADS) && (rule.deletes || rule.archives))
         {
             return Ok(Found::Limit(format!(

@@ -86,8 +86,14 @@ pub enum Command {
         /// meantime, because the other scan may have newer signatures.
         seen: LastScan,
     },
-    /// Record stored previews. Nothing is recorded if the file has previews.
-    RecordPreviews(PreviewsMade),
+    /// Record stored previews. Nothing is recorded if the file has previews, is deleted, or was scanned in the meantime: the
+    /// other scan may have found something.
+    RecordPreviews {
+        /// The previews.
+        made: PreviewsMade,
+        /// Last scan when the previews were begun.
+        seen: LastScan,
+    },
     /// Record that no previews could be made, unless the file has some.
     RecordPreviewFailure(PreviewFailed),
     /// Let users read the file although its verdict is not clean.
@@ -152,8 +158,9 @@ pub fn decide(state: &State, command: Command) -> Result<Option<FileEvent>, Refu
                 && state.scanned_with.as_ref() == Some(&scan.database_version);
             Ok((seen == state.last_scan() && !is_same).then(|| scan.into()))
         }
-        Command::RecordPreviews(made) => Ok(match &state.previews {
+        Command::RecordPreviews { made, seen } => Ok(match &state.previews {
             Previews::Made { .. } => None,
+            Previews::Absent | Previews::Failed(_) if state.deleted || seen != state.last_scan() => None,
             Previews::Absent | Previews::Failed(_) => Some(made.into()),
         }),
         Command::RecordPreviewFailure(failed) => Ok(match &state.previews {

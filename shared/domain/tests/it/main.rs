@@ -9,6 +9,7 @@ mod file;
 mod given;
 mod limits;
 mod names;
+mod preview;
 mod progress;
 mod quota;
 mod quota_properties;

@@ -122,6 +122,22 @@ pub struct FileKey {
     pub file_id: FileId,
 }
 
+#[derive(QueryableByName)]
+struct Row {
+    #[diesel(sql_type = diesel::sql_types::Uuid)]
+    company_id: Uuid,
+    #[diesel(sql_type = diesel::sql_types::Uuid)]
+    id: Uuid,
+    #[diesel(sql_type = diesel::sql_types::Bool)]
+    due: bool,
+}
+
+impl Row {
+    fn key(&self) -> FileKey {
+        FileKey { company_id: CompanyId(self.company_id), file_id: UploadId(self.id) }
+    }
+}
+
 /// Returns the files without previews among the next `limit` files after `after`, ordered by company and id; `None` after the
 /// last file. With `again`, also those whose previews could not be made. The events of each file decide whether it gets
 /// previews.
@@ -134,18 +150,11 @@ pub fn files_to_preview(
     again: bool,
     limit: i64,
 ) -> BoxFuture<'_, Result<Option<PreviewPage>, ReadModelError>> {
-    #[derive(QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = diesel::sql_types::Uuid)]
-        company_id: Uuid,
-        #[diesel(sql_type = diesel::sql_types::Uuid)]
-        id: Uuid,
-        #[diesel(sql_type = diesel::sql_types::Bool)]
-        due: bool,
-    }
     Box::pin(async move {
-        // Reads a bounded number of rows, however few of them are due.
-        let text = "SELECT company_id, id, is_processed AND purged_at IS NULL \
+        // Reads a bounded number of rows, however few of them are due. A client may not have said the type.
+        let text = "SELECT company_id, id, is_processed AND purged_at IS NULL AND deleted_at IS NULL \
+                AND (mime_type LIKE 'image/%' OR mime_type LIKE 'video/%' \
+                    OR mime_type IN ('application/pdf', 'application/octet-stream')) \
                 AND (preview IS NULL OR (:again AND preview->>'failure' IS NOT NULL)) AS due \
                 FROM file WHERE (company_id, id) > (:company, :file) ORDER BY company_id, id LIMIT :limit";
         let binds = [
@@ -158,8 +167,38 @@ pub fn files_to_preview(
             .load(connection)
             .await
             .map_err(ReadModelError::query("searching for files without previews"))?;
-        let key = |row: &Row| FileKey { company_id: CompanyId(row.company_id), file_id: UploadId(row.id) };
-        let due = found.iter().filter(|row| row.due).map(key).collect();
-        Ok(found.last().map(|row| PreviewPage { due, last: key(row) }))
+        let due = found.iter().filter(|row| row.due).map(Row::key).collect();
+        Ok(found.last().map(|row| PreviewPage { due, last: row.key() }))
+    })
+}
+
+/// Returns up to `limit` pictures and documents after `after`, ordered by company and id, that have no previews and were created
+/// before `until`. There are few of them, because newer files get their previews with an event.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub fn overdue_previews(
+    connection: &mut AsyncPgConnection,
+    after: FileKey,
+    until: DateTime<Utc>,
+    limit: i64,
+) -> BoxFuture<'_, Result<Vec<FileKey>, ReadModelError>> {
+    Box::pin(async move {
+        // The conditions are those of the index `file_without_preview`.
+        let text = "SELECT company_id, id, true AS due FROM file WHERE preview IS NULL AND is_processed AND purged_at IS NULL \
+                AND deleted_at IS NULL \
+                AND mime_type IN ('application/pdf', 'image/gif', 'image/jpeg', 'image/png', 'image/webp') \
+                AND created_at < :until AND (company_id, id) > (:company, :file) ORDER BY company_id, id LIMIT :limit";
+        let binds = [
+            ("company", Bind::Uuid(after.company_id.0)),
+            ("file", Bind::Uuid(after.file_id.0)),
+            ("until", Bind::Time(until)),
+            ("limit", Bind::BigInt(limit)),
+        ];
+        let found: Vec<Row> = Statement::new(text, binds)
+            .load(connection)
+            .await
+            .map_err(ReadModelError::query("searching for overdue previews"))?;
+        Ok(found.iter().map(Row::key).collect())
     })
 }

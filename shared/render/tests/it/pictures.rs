@@ -4,7 +4,7 @@ use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
 use image::{DynamicImage, ImageEncoder, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage};
 use std::io::Cursor;
-use waybill_render::{Rendered, make};
+use waybill_render::{Format, Rendered, make};
 use waybill_schema::Variant;
 
 /// Returns a picture whose left half is red and whose right half is blue, with a green strip at the top.
@@ -56,8 +56,9 @@ fn every_kind_of_picture_has_two_previews_of_fixed_size() {
         let rendered = make(bytes).unwrap_or_else(|error| panic!("{name}: {error:?}"));
         let sizes: Vec<(u32, u32)> = rendered.pictures.iter().map(|picture| (picture.width, picture.height)).collect();
         assert_eq!(sizes, [(256, 128), (1_024, 512)], "{name}");
-        assert!(rendered.pictures.iter().all(|picture| picture.mime_type == "image/jpeg"), "{name}");
+        assert!(rendered.pictures.iter().all(|picture| picture.format == Format::Jpeg), "{name}");
         assert_eq!((rendered.facts.width, rendered.facts.height), (2_000, 1_000), "{name}");
+        assert!(rendered.is_plausible(), "{name}");
         assert!((16..32).contains(&rendered.thumbhash.len()), "{name}: {}", rendered.thumbhash.len());
         if !name.starts_with("gray") {
             let small = decoded(&rendered, Variant::Preview256);
@@ -121,7 +122,7 @@ fn transparent_pictures_stay_transparent_without_dark_edges() {
     });
     let rendered = make(encoded(logo, ImageFormat::Png)).unwrap();
     for picture in &rendered.pictures {
-        assert_eq!(picture.mime_type, "image/png");
+        assert_eq!(picture.format, Format::Png);
         let shown = image::load_from_memory(&picture.bytes).unwrap().into_rgba8();
         assert!(shown.pixels().any(|pixel| pixel.0[3] == 0));
         let dark = shown.pixels().find(|pixel| pixel.0[3] > 16 && pixel.0[0] < 230);
@@ -167,4 +168,26 @@ fn the_first_page_of_a_document_is_shown() {
     assert!(is_near(*large.get_pixel(900, 900), Rgb([255, 255, 255])));
     let text = large.enumerate_pixels().filter(|(x, _, pixel)| *x > 520 && is_near(**pixel, Rgb([0, 0, 0]))).count();
     assert!(text > 500, "{text} black pixels");
+}
+
+#[test]
+fn an_answer_of_a_program_that_was_taken_over_is_not_plausible() {
+    let good = make(encoded(flag(2_000, 1_000), ImageFormat::Png)).unwrap();
+    assert!(good.is_plausible());
+    let changes: [fn(&mut Rendered); 9] = [
+        |it| it.pictures.clear(),
+        |it| it.pictures.reverse(),
+        |it| it.pictures.push(it.pictures[0].clone()),
+        |it| it.pictures[0].width = 257,
+        |it| it.pictures[0].height = 0,
+        |it| it.pictures[1].bytes = b"<script>".to_vec(),
+        |it| it.pictures[1].format = Format::Png,
+        |it| it.thumbhash = vec![0; 1_000],
+        |it| it.facts.width = u32::MAX,
+    ];
+    for (number, change) in changes.into_iter().enumerate() {
+        let mut changed = good.clone();
+        change(&mut changed);
+        assert!(!changed.is_plausible(), "{number}");
+    }
 }
