@@ -25,6 +25,8 @@ _VERIFICATIONS = 400
 # Number of photos of 12 megapixels, and of texts of 100 KB, whose throughput is measured.
 PHOTOS, TEXTS = 100, 1_000
 _DONE_WITHIN_S = 1_800
+# Rare, because each look takes the CPU time of a few previews.
+_LOOK_S = 0.5
 # The Python of the system has Pillow as a package.
 _PYTHON = "/usr/bin/python3"
 _DRAW = """
@@ -123,7 +125,7 @@ def measure(rig: Rig) -> Content:
     quiet.until_done(rig)
     _start(rig, env)
     while len(result.queued_ms) < _VERIFICATIONS and queued.left("preview") + queued.left("scan") > 0:
-        result.queued_ms.extend(unscanned.verify() for _ in range(10))
+        result.queued_ms.extend(unscanned.verify() for _ in range(_VERIFICATIONS // 4))
     result.still_queued = queued.left("preview")
     _until(lambda: queued.left("preview") + queued.left("scan") == 0, "the queued files were not processed")
     return result
@@ -180,4 +182,4 @@ def _until(is_so, otherwise: str) -> None:
     while not is_so():
         if time.monotonic() > deadline:
             raise StackError(otherwise)
-        time.sleep(0.05)
+        time.sleep(_LOOK_S)

@@ -158,6 +158,31 @@ async fn a_file_has_no_previews_before_its_scan_and_none_that_anybody_sees_if_it
     stack.finish().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_become_readable_by_a_changed_policy_get_previews() {
+    let mut clamd = ClamdServer::start().await;
+    let args = [format!("--clamd={}", clamd.address()), "--content-search-ms=200".to_owned()];
+    let stack = Stack::with(Options { args: args.to_vec(), ..Options::default() }).await;
+    let (client, host) = (stack.client(), stack.host());
+    let company = format!("/v1/admin/companies/{}", client.principal.company_id);
+    clamd.kill();
+    let changed = host.put(&company, &json!({ "scan": "require" })).await.expect(200);
+    client.get_after("/v1/quota", &changed).await.expect(200);
+    let file = post(&client, "a.jpg", "image/jpeg", jpeg(12)).await;
+    client.file_with_status(&file, "PROCESSING").await;
+    host.put(&company, &json!({ "scan": "off" })).await.expect(200);
+    assert_eq!(preview(&client, &file).await["failure"], Value::Null);
+    // A deleted file gets its previews after it was restored.
+    host.put(&company, &json!({ "scan": "require" })).await.expect(200);
+    let other = post(&client, "b.jpg", "image/jpeg", jpeg(13)).await;
+    client.file_with_status(&other, "PROCESSING").await;
+    client.delete(&format!("/v1/files/{other}")).await.expect(204);
+    host.put(&company, &json!({ "scan": "off" })).await.expect(200);
+    client.post(&format!("/v1/files/{other}/restore"), &json!({})).await.expect(204);
+    assert_eq!(preview(&client, &other).await["failure"], Value::Null);
+    stack.finish().await;
+}
+
 /// Returns a PNG chunk with its checksum (PNG 5.3).
 fn chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
     let checked = [kind.as_slice(), data].concat();

@@ -110,6 +110,10 @@ impl Step for Previews {
             return Outcome::Done;
         };
         let company = recorded.subject.company;
+        if !self.places.is_free_for(company) {
+            // Events wait without any work, also those whose file gets no previews.
+            return Outcome::NoPlace;
+        }
         let causation = Causation::Event(recorded.position);
         let error = match self.make(company, file, Turn::Place, false, causation).await {
             Ok(_) => return Outcome::Done,
