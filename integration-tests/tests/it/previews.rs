@@ -1,6 +1,7 @@
 //! Previews: who sees them, when they exist, and what a file that is made to do harm can do.
 
 use crate::real_clients::{free_origin, named, run};
+use crate::scans::crc32;
 use crate::sharing::Room;
 use crate::socket::{next, send, with_token};
 use futures_util::StreamExt;
@@ -186,10 +187,7 @@ async fn files_that_become_readable_by_a_changed_policy_get_previews() {
 /// Returns a PNG chunk with its checksum (PNG 5.3).
 fn chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
     let checked = [kind.as_slice(), data].concat();
-    let crc = checked.iter().fold(u32::MAX, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xEDB8_8320 & 0_u32.wrapping_sub(crc & 1)))
-    });
-    [&u32::try_from(data.len()).unwrap().to_be_bytes(), checked.as_slice(), &(!crc).to_be_bytes()].concat()
+    [&u32::try_from(data.len()).unwrap().to_be_bytes(), checked.as_slice(), &crc32(&checked).to_be_bytes()].concat()
 }
 
 /// Returns a PNG that claims a size and has no pixels.

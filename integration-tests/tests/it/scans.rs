@@ -41,14 +41,19 @@ async fn post(client: &Client, content: impl Into<reqwest::Body>) -> String {
     client.post_file(query, content).await.expect(201).text("file_id")
 }
 
+/// Returns the CRC-32 of ZIP and PNG (APPNOTE 4.4.7, PNG D).
+pub(crate) fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xEDB8_8320 & 0_u32.wrapping_sub(crc & 1)))
+    })
+}
+
 /// Returns a ZIP archive with one stored file. `flags` is the general purpose bit flag (APPNOTE 4.4.4).
 fn zip_of(content: &[u8], flags: u8) -> Vec<u8> {
-    let crc = content.iter().fold(u32::MAX, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xEDB8_8320 & 0_u32.wrapping_sub(crc & 1)))
-    });
     let size = u32::try_from(content.len()).unwrap().to_le_bytes();
     let common =
-        [&[20, 0, flags, 0, 0, 0, 0, 0, 0x21, 0x5a], &(!crc).to_le_bytes()[..], &size, &size, &[5, 0, 0, 0]].concat();
+        [&[20, 0, flags, 0, 0, 0, 0, 0, 0x21, 0x5a], &crc32(content).to_le_bytes()[..], &size, &size, &[5, 0, 0, 0]]
+            .concat();
     let local = [b"PK\x03\x04".as_slice(), &common, b"a.com", content].concat();
     let central = [b"PK\x01\x02\x14\0".as_slice(), &common, &[0; 14], b"a.com"].concat();
     let at = u32::try_from(local.len()).unwrap().to_le_bytes();

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use waybill_read_model::ReadModelError;
 use waybill_read_model::queries::{FileKey, files_to_preview};
 use waybill_schema::{Causation, CompanyId, UploadId};
-use waybill_service_kit::new_id;
+use waybill_service_kit::{Shutdown, new_id};
 
 /// Number of files that one query reads.
 const PAGE: i64 = 5_000;
@@ -51,6 +51,10 @@ pub async fn preview_all(
 ) -> Result<Previewed, PreviewAllError> {
     let previews = Previews::new(&config);
     previews.renderer.check().await?;
+    for partition in config.repository.log().partitions().all() {
+        // The rules of the companies come from the log. This ends with the process.
+        tokio::spawn(config.access.clone().follow(partition, Shutdown::new()));
+    }
     let at_once = config.settings.previews_at_once as usize;
     let mut all = Previewed::default();
     let company_id = company.unwrap_or(CompanyId(Uuid::nil()));

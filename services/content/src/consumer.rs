@@ -9,6 +9,7 @@ use waybill_event_log::ReadError;
 use waybill_event_log::jetstream::{Delivery, Passing, Reactions};
 use waybill_schema::Recorded;
 use waybill_service_kit::Shutdown;
+use waybill_service_kit::pause::growing;
 
 /// Maximum number of events in one pull, and of events that are in work or wait for a place.
 const PULLED: usize = 64;
@@ -126,10 +127,4 @@ async fn handle<S: Step>(step: &S, delivery: &Delivery) -> Result<(), ReadError>
         Outcome::NoPlace => delivery.again_in(growing(NO_PLACE, NO_PLACE_AT_MOST, delivery.attempt)).await,
         Outcome::Failed => delivery.again_in(growing(FAILED, FAILED_AT_MOST, delivery.attempt)).await,
     }
-}
-
-/// Returns the pause before the next attempt after `attempt` attempts.
-fn growing(first: Duration, most: Duration, attempt: i64) -> Duration {
-    let doublings = u32::try_from(attempt.clamp(1, 10)).unwrap_or(10) - 1;
-    first.saturating_mul(1 << doublings).min(most)
 }

@@ -7,14 +7,14 @@ use crate::failures::Failures;
 use crate::metrics;
 use crate::new_files::verified_file;
 use crate::objects::{ObjectError, existing_key};
-use crate::renderer::{Refused, RenderError, Renderer};
+use crate::renderer::{Blame, Refused, RenderError, Renderer};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use waybill_access::{Access, AccessError};
 use waybill_domain::Refusal;
 use waybill_domain::file::{Command, LastScan};
-use waybill_domain::preview::{self, Candidate, Programs, SOURCE_MAX_BYTES, kind_of, kind_of_type, next_step};
+use waybill_domain::preview::{self, Candidate, SOURCE_MAX_BYTES, kind_of, kind_of_type, next_step};
 use waybill_domain::upload::Phase;
 use waybill_event_log::jetstream::Passing;
 use waybill_event_log::{AppendError, ReadError};
@@ -41,7 +41,6 @@ pub(crate) struct Previews {
     access: Arc<Access>,
     store: Arc<dyn ObjectStore>,
     pub(crate) renderer: Renderer,
-    programs: Programs,
     places: Arc<Places>,
     /// `true` after the program could decode a picture, until it cannot run.
     is_possible: AtomicBool,
@@ -159,7 +158,6 @@ impl Previews {
             access: config.access.clone(),
             store: config.store.clone(),
             renderer: config.settings.renderer(),
-            programs: config.settings.renderer().programs(),
             places: Places::new(config.settings.previews_at_once as usize),
             is_possible: AtomicBool::new(false),
             failures: Failures::default(),
@@ -181,20 +179,22 @@ impl Previews {
         } else {
             return true;
         };
-        kind.is_some_and(|kind| self.programs.has(kind))
+        kind.is_some_and(|kind| self.renderer.programs().has(kind))
     }
 
     /// Returns the reason for a file whose previews failed so often that the file is the reason; `None` if they are tried again.
     async fn reason_of_file(&self, file: FileId, error: &PreviewError) -> Option<PreviewFailure> {
         let PreviewError::Render(error) = error else { return None };
-        let reason = if error.is_of_program() {
-            self.note_possible(false);
-            // A file that ends a program which can decode others is the reason.
-            self.renderer.check().await.ok()?;
-            self.note_possible(true);
-            PreviewFailure::Failed
-        } else {
-            error.of_file()?
+        let reason = match error.blame() {
+            Blame::Program => {
+                self.note_possible(false);
+                // A file that ends a program which can decode others is the reason.
+                self.renderer.check().await.ok()?;
+                self.note_possible(true);
+                PreviewFailure::Failed
+            }
+            Blame::File(reason) => reason,
+            Blame::Nobody => return None,
         };
         let is_hopeless = self.failures.is_hopeless(file, true, Duration::ZERO);
         is_hopeless.then(|| {
@@ -215,14 +215,15 @@ impl Previews {
         let aggregate = LifecycleAggregate(UploadAggregate { company, upload: file });
         let upload = self.repository.load(&aggregate).await?.state;
         let Phase::Verified { sha256, storage_key } = &upload.phase else { return Ok(Done::Nothing) };
+        let programs = self.renderer.programs();
         // Most files are of another kind.
-        if kind_of(&upload).is_none_or(|kind| !self.programs.has(kind)) {
+        if kind_of(&upload).is_none_or(|kind| !programs.has(kind)) {
             return Ok(Done::Nothing);
         }
         let state = self.repository.load(&FileAggregate { company, file }).await?.state;
         let (scans, previews, is_gone) = (&state.scans, &state.previews, state.purged || state.deleted);
         let candidate = Candidate { upload: &upload, scans, previews, is_gone };
-        match next_step(candidate, self.programs, self.access.scan_rules(company).await?, again) {
+        match next_step(candidate, programs, self.access.scan_rules(company).await?, again) {
             preview::Step::Nothing => Ok(Done::Nothing),
             preview::Step::Fail(reason) => self.record_failure(company, file, reason, causation).await,
             preview::Step::Make(kind) => {

@@ -78,23 +78,24 @@ pub(crate) enum RenderError {
     Killed(i32),
 }
 
-impl RenderError {
-    /// Returns the reason for the file if the error happens again and again; `None` if the file is not the reason.
-    pub(crate) fn of_file(&self) -> Option<PreviewFailure> {
-        match self {
-            Self::TooSlow | Self::Killed(_) => Some(PreviewFailure::LimitsExceeded),
-            Self::Program(_) => Some(PreviewFailure::Failed),
-            Self::Start(_) | Self::NoSandbox(_) | Self::Unfit | Self::Pipe(_) | Self::Source(_) | Self::Stalled => None,
-        }
-    }
+/// Possible reason of an error that happens again and again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Blame {
+    /// The program, which may be of no use for any file.
+    Program,
+    /// The file. It then cannot have previews for this reason.
+    File(PreviewFailure),
+    /// A server, or the machine.
+    Nobody,
+}
 
-    /// Returns `true` if the program cannot be used for any file.
-    pub(crate) fn is_of_program(&self) -> bool {
+impl RenderError {
+    pub(crate) fn blame(&self) -> Blame {
         match self {
-            Self::Start(_) | Self::NoSandbox(_) | Self::Unfit => true,
-            Self::Pipe(_) | Self::Source(_) | Self::Stalled | Self::TooSlow | Self::Program(_) | Self::Killed(_) => {
-                false
-            }
+            Self::Start(_) | Self::NoSandbox(_) | Self::Unfit => Blame::Program,
+            Self::TooSlow | Self::Killed(_) => Blame::File(PreviewFailure::LimitsExceeded),
+            Self::Program(_) => Blame::File(PreviewFailure::Failed),
+            Self::Pipe(_) | Self::Source(_) | Self::Stalled => Blame::Nobody,
         }
     }
 }

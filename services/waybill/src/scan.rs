@@ -8,11 +8,10 @@ use std::sync::Arc;
 use uuid::Uuid;
 use waybill_access::Access;
 use waybill_content::once::scan_all;
+use waybill_event_log::Bucket;
 use waybill_event_log::jetstream::JetStreamLog;
-use waybill_event_log::{Bucket, EventLog};
 use waybill_repository::Repository;
 use waybill_schema::{CompanyId, names};
-use waybill_service_kit::Shutdown;
 use waybill_service_kit::settings::{DatabaseSettings, NatsSettings, S3Settings, ScanSettings};
 
 #[derive(Args)]
@@ -59,16 +58,11 @@ impl RoleArgs {
         let snapshots = snapshots.map_err(|error| format!("{error}; run `waybill provision`"))?;
         let log = Arc::new(JetStreamLog::clone(&log).keeping_snapshots_in(snapshots));
         let database = backing::database(&self.database)?;
-        let access = Access::new(log.clone(), database.clone(), scan_rules_of(&self.scans));
-        for partition in log.partitions().all() {
-            // It ends with the process.
-            tokio::spawn(access.clone().follow(partition, Shutdown::new()));
-        }
         Ok(waybill_content::Config {
             settings: self.content,
             nats,
-            repository: Arc::new(Repository::new(log)),
-            access,
+            repository: Arc::new(Repository::new(log.clone())),
+            access: Access::new(log, database.clone(), scan_rules_of(&self.scans)),
             store: backing::store(&self.s3)?,
             database,
         })

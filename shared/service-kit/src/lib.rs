@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod descriptors;
 pub mod metrics;
+pub mod pause;
 pub mod places;
 pub mod secrets;
 pub mod settings;

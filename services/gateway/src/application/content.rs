@@ -23,7 +23,7 @@ use waybill_service_kit::now;
 pub(crate) async fn send_noted(
     gateway: &Gateway,
     file: &File,
-    mut answer: HttpResponseBuilder,
+    answer: HttpResponseBuilder,
     range: ByteRange,
     sending: Option<Sending>,
     slot: Slot,
@@ -44,11 +44,21 @@ pub(crate) async fn send_noted(
         Some(sending) => sending.note(bytes).boxed(),
         None => bytes,
     };
+    Ok(with_bytes(answer, range.len(), bytes, slot))
+}
+
+/// Builds the response with the bytes of an object. Keeps `slot` until the last byte was sent.
+pub(crate) fn with_bytes(
+    mut answer: HttpResponseBuilder,
+    length: u64,
+    bytes: BoxStream<'static, Result<Bytes, StoreError>>,
+    slot: Slot,
+) -> HttpResponse {
     let bytes = bytes.inspect(move |_| {
         let _held = &slot;
     });
     let bytes = bytes.map(|bytes| bytes.map_err(|error| Box::new(error) as Box<dyn std::error::Error>));
-    Ok(answer.body(SizedStream::new(range.len(), bytes)))
+    answer.body(SizedStream::new(length, bytes))
 }
 
 /// Ends the body with an error after the access to the file has ended. The connection breaks, so that the client

@@ -1,13 +1,12 @@
 //! Lookup of a preview of a file, and sending of its bytes.
 
+use crate::application::content::with_bytes;
 use crate::application::files::find::find;
 use crate::application::gateway::Gateway;
 use crate::http::download::check_readable;
 use crate::http::path::VariantPath;
 use crate::http::problems::OrProblem;
-use actix_web::body::SizedStream;
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
-use futures_util::StreamExt;
 use waybill_domain::access::Operation;
 use waybill_http_kit::slots::Slot;
 use waybill_http_kit::{Principal, Problem};
@@ -51,7 +50,7 @@ pub(crate) async fn find_variant(
 pub(crate) async fn send(
     gateway: &Gateway,
     found: &Found,
-    mut answer: HttpResponseBuilder,
+    answer: HttpResponseBuilder,
     slot: Slot,
 ) -> Result<HttpResponse, Problem> {
     let body = match gateway.store.get(&found.key, 0, None).await {
@@ -59,11 +58,7 @@ pub(crate) async fn send(
         Err(StoreError::NotFound { .. }) => return Err(absent()),
         body => body.or_problem("reading a preview")?,
     };
-    let bytes = body.bytes.inspect(move |_| {
-        let _held = &slot;
-    });
-    let bytes = bytes.map(|bytes| bytes.map_err(|error| Box::new(error) as Box<dyn std::error::Error>));
-    Ok(answer.body(SizedStream::new(found.size_bytes, bytes)))
+    Ok(with_bytes(answer, found.size_bytes, body.bytes, slot))
 }
 
 fn absent() -> Problem {

@@ -6,6 +6,7 @@ use super::partials;
 use super::tables::Tables;
 use super::{sessions, shares};
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use waybill_domain::grid::PartGrid;
 use waybill_domain::progress::{Progress, Speed};
 use waybill_domain::scan::Scans;
@@ -135,7 +136,7 @@ pub(super) fn fold_file(tables: &mut Tables, id: FileId, event: &FileEvent, time
             scans.apply(event);
             file.released_at = file.released_at.filter(|_| scans.is_released);
             file.scan_verdict = Some(scan.verdict.as_str().to_owned());
-            file.scan = Some(scan.to_json().map_err(|error| Misfit(format!("a scan cannot be written: {error}")))?);
+            file.scan = Some(json_of(&scan)?);
         }
         FileEvent::FileReleased(_) => file.released_at = file.released_at.or(Some(time)),
         FileEvent::PreviewsMade(made) => file.preview = Some(json_of(&Preview::of(made, time))?),
@@ -144,8 +145,9 @@ pub(super) fn fold_file(tables: &mut Tables, id: FileId, event: &FileEvent, time
     Ok(())
 }
 
-fn json_of(preview: &Preview) -> Result<serde_json::Value, Misfit> {
-    preview.to_json().map_err(|error| Misfit(format!("previews cannot be written: {error}")))
+/// Returns the value of a column that clients get unchanged.
+fn json_of(shown: &impl Serialize) -> Result<serde_json::Value, Misfit> {
+    serde_json::to_value(shown).map_err(|error| Misfit(format!("a column cannot be written: {error}")))
 }
 
 /// Adds the rows of an upload. While its length is deferred, the stored bytes count as the size of the file.

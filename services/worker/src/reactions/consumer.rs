@@ -13,6 +13,7 @@ use waybill_event_log::ReadError;
 use waybill_event_log::jetstream::{Delivery, Reactions};
 use waybill_schema::names;
 use waybill_service_kit::Shutdown;
+use waybill_service_kit::pause::growing;
 use waybill_service_kit::places::{Place, Places};
 
 /// Maximum number of concurrent reactions in one partition.
@@ -93,7 +94,7 @@ async fn start_some(
         tokio::spawn(async move {
             match place {
                 Some(_) if worker.is_long_without_place(&delivery) => {
-                    answered(&delivery, delivery.again_in(no_place_for(delivery.attempt)).await);
+                    answered(&delivery, delivery.again_in(growing(NO_PLACE, NO_PLACE_AT_MOST, delivery.attempt)).await);
                 }
                 Some(place) => react_to(&worker, delivery, place).await,
                 None => answered(&delivery, delivery.again_in(NO_PLACE).await),
@@ -150,7 +151,7 @@ async fn react_to(worker: &Worker, delivery: Delivery, place: Option<Place>) {
                 }
                 Err(ReactionError::NoPlace) => {
                     worker.waiting.insert(&position, ());
-                    delivery.again_in(no_place_for(delivery.attempt)).await
+                    delivery.again_in(growing(NO_PLACE, NO_PLACE_AT_MOST, delivery.attempt)).await
                 }
                 Err(error) => match worker.failures.count(position) {
                     failures
@@ -187,13 +188,6 @@ async fn set_aside(worker: &Worker, delivery: &Delivery, reason: &str, attempts:
             delivery.again_in(LONGEST_PAUSE).await
         }
     }
-}
-
-/// Returns the pause before the next delivery of an event whose reaction found no place, for the number of deliveries
-/// so far.
-fn no_place_for(attempt: i64) -> Duration {
-    let doublings = u32::try_from(attempt.clamp(1, 10)).unwrap_or(10) - 1;
-    NO_PLACE.saturating_mul(1 << doublings).min(NO_PLACE_AT_MOST)
 }
 
 fn pause_after(attempt: i64) -> Duration {

@@ -63,14 +63,6 @@ impl Scan {
     pub fn parse(json: serde_json::Value) -> Result<Self, serde_json::Error> {
         serde_json::from_value(json)
     }
-
-    /// Returns the value of the column.
-    ///
-    /// # Errors
-    /// None for scans. The signature of serde_json has an error.
-    pub fn to_json(&self) -> Result<serde_json::Value, serde_json::Error> {
-        serde_json::to_value(self)
-    }
 }
 
 #[derive(QueryableByName)]
