@@ -3,6 +3,7 @@
 
 use crate::{CompanyId, FileId, PreviewSet, Subject, Timestamp, UploadId, UserId, Variant};
 use std::fmt::Display;
+use uuid::Uuid;
 
 /// The durable pull consumer that the workers of one partition share.
 pub const REACTIONS_DURABLE: &str = "reactions";
@@ -12,6 +13,9 @@ pub const SCANS_DURABLE: &str = "scans";
 
 /// The durable pull consumer of files that can become readable, for previews.
 pub const PREVIEWS_DURABLE: &str = "previews";
+
+/// The durable pull consumer of contents that were compressed, whose replaced objects are deleted later.
+pub const REPLACED_DURABLE: &str = "replaced";
 
 /// Key-value bucket: SHA-256 midstates of uploads, one key per upload.
 pub const MIDSTATES_BUCKET: &str = "midstates";
@@ -130,6 +134,25 @@ pub fn objects_prefix(company: CompanyId, upload: UploadId) -> String {
 /// because a folder costs them as much as a small file.
 pub fn object_key(company: CompanyId, upload: UploadId, name: impl Display) -> String {
     format!("{}-{name}", objects_prefix(company, upload))
+}
+
+/// End of the keys of compressed objects.
+const COMPRESSED: &str = "-zst";
+
+/// Returns the key of a compressed object of an upload.
+pub fn compressed_key(company: CompanyId, upload: UploadId, id: Uuid) -> String {
+    object_key(company, upload, format_args!("{}{COMPRESSED}", id.simple()))
+}
+
+/// Returns the id of a compressed object; `None` if the object of a file with this key is not compressed.
+pub fn compressed_id(key: &str) -> Option<Uuid> {
+    let (_, id) = key.strip_prefix(OBJECTS)?.strip_suffix(COMPRESSED)?.rsplit_once('-')?;
+    Uuid::try_parse(id).ok()
+}
+
+/// Returns `true` if the object of a file with this key is compressed.
+pub fn is_compressed(key: &str) -> bool {
+    compressed_id(key).is_some()
 }
 
 /// Returns the key of a preview of a file.

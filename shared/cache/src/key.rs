@@ -1,6 +1,7 @@
 //! Conversion of typed keys into bytes of a fixed length.
 
 use std::net::IpAddr;
+use uuid::Uuid;
 use waybill_schema::{CompanyId, Entity, Position, Sha256Digest, ShareId, Subject, TokenId, UploadId, UserId};
 
 /// Number of bytes of a key. The longest key consists of a company, a kind of aggregate and a digest.
@@ -53,6 +54,12 @@ macro_rules! ids_in_a_company {
             }
         )*
     };
+}
+
+impl CacheKey for Uuid {
+    fn bytes(&self) -> KeyBytes {
+        KeyBytes::joined(self.as_bytes(), &[])
+    }
 }
 
 ids!(CompanyId, UploadId);

@@ -1,0 +1,166 @@
+//! Reading of the bytes of files.
+
+use crate::decode::DecodeError;
+use crate::{Decoder, Table, TableError, table_bytes};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
+use std::sync::Arc;
+use uuid::Uuid;
+use waybill_cache::Cache;
+use waybill_object_store::{ObjectBody, ObjectStore, StoreError};
+use waybill_schema::{ByteRange, names};
+
+/// Number of frames whose places are in the cache. Each one takes 16 bytes, and a file of 10 GB has 38,147 frames.
+const FRAMES: u64 = 2 << 20;
+/// Maximum number of decompressed bytes that wait for the receiver.
+const OUTPUT_BYTES: usize = 128 << 10;
+const OPERATION: &str = "reading a compressed object";
+
+type Body = BoxStream<'static, Result<Bytes, StoreError>>;
+
+/// The bytes of files in an object store, whether their objects are compressed or not.
+pub struct FileBytes {
+    store: Arc<dyn ObjectStore>,
+    tables: Cache<Uuid, Table>,
+}
+
+impl FileBytes {
+    /// Creates a reader of the objects of `store`.
+    pub fn new(store: Arc<dyn ObjectStore>) -> Self {
+        Self { store, tables: Cache::builder(FRAMES).weigher(Table::frames).build() }
+    }
+
+    /// Reads a range of a file of `size_bytes` whose object has the key `key`.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`]; [`StoreError::Unavailable`], also if the object is damaged.
+    pub async fn get(&self, key: &str, size_bytes: u64, range: ByteRange) -> Result<ObjectBody, StoreError> {
+        let Some(id) = names::compressed_id(key) else {
+            return self.store.get(key, range.from, Some(range.len())).await;
+        };
+        let (frames, begin) = if range == (ByteRange { from: 0, to: size_bytes }) {
+            (self.store.get(key, 0, None).await?, 0)
+        } else {
+            let (place, begin) = self.table(id, key, size_bytes).await?.frames_of(range).map_err(damaged)?;
+            (self.store.get(key, place.from, Some(place.len())).await?, begin)
+        };
+        let decoding = Decoding {
+            decoder: Decoder::new().map_err(damaged)?,
+            frames: frames.bytes,
+            input: Bytes::new(),
+            is_full: false,
+            skip: range.from - begin,
+            left: range.len(),
+        };
+        let bytes = stream::unfold(Some(decoding), |decoding| async {
+            let mut decoding = decoding?;
+            match decoding.next().await {
+                Ok(bytes) if bytes.is_empty() => None,
+                Ok(bytes) => Some((Ok(bytes), Some(decoding))),
+                Err(error) => Some((Err(error), None)),
+            }
+        });
+        Ok(ObjectBody { length: range.len(), bytes: bytes.boxed() })
+    }
+
+    /// Reads the frames of a file of `size_bytes` with a compressed object: the bytes with the content coding `zstd` (RFC 9659).
+    ///
+    /// # Errors
+    /// The same as of [`FileBytes::get`].
+    pub async fn frames(&self, key: &str, size_bytes: u64) -> Result<ObjectBody, StoreError> {
+        let ObjectBody { length, bytes } = self.store.get(key, 0, None).await?;
+        let length =
+            length.checked_sub(table_bytes(size_bytes)).ok_or_else(|| damaged(TableError::OfOther(size_bytes)))?;
+        let bytes = stream::unfold((bytes, length), |(mut bytes, left)| async move {
+            if left == 0 {
+                return None;
+            }
+            let next = bytes.next().await?;
+            let next = next.map(|next| {
+                let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(next.len());
+                next.slice(..wanted)
+            });
+            let left = left - next.as_ref().map_or(0, |next| u64::try_from(next.len()).unwrap_or(0));
+            Some((next, (bytes, left)))
+        });
+        Ok(ObjectBody { length, bytes: bytes.boxed() })
+    }
+
+    /// Returns the number of bytes of [`FileBytes::frames`].
+    ///
+    /// # Errors
+    /// The same as of [`FileBytes::get`].
+    pub async fn frames_length(&self, key: &str, size_bytes: u64) -> Result<u64, StoreError> {
+        let stored_bytes = self.store.size(key).await?.ok_or(StoreError::NotFound { operation: OPERATION })?;
+        stored_bytes.checked_sub(table_bytes(size_bytes)).ok_or_else(|| damaged(TableError::OfOther(size_bytes)))
+    }
+
+    /// Returns the table of an object.
+    async fn table(&self, id: Uuid, key: &str, size_bytes: u64) -> Result<Arc<Table>, StoreError> {
+        if let Some(table) = self.tables.get(&id) {
+            return Ok(table);
+        }
+        let table = Arc::new(read_table(self.store.as_ref(), key, size_bytes).await?);
+        self.tables.insert(&id, table.clone());
+        Ok(table)
+    }
+}
+
+/// Reads the table of an object of a file of `size_bytes`.
+async fn read_table(store: &dyn ObjectStore, key: &str, size_bytes: u64) -> Result<Table, StoreError> {
+    let stored_bytes = store.size(key).await?.ok_or(StoreError::NotFound { operation: OPERATION })?;
+    let length = table_bytes(size_bytes);
+    let from = stored_bytes.checked_sub(length).ok_or_else(|| damaged(TableError::OfOther(size_bytes)))?;
+    let bytes = store.get(key, from, Some(length)).await?.collect().await?;
+    Table::parse(&bytes, size_bytes).map_err(damaged)
+}
+
+fn damaged(error: impl std::fmt::Display) -> StoreError {
+    StoreError::Unavailable { operation: OPERATION, reason: error.to_string() }
+}
+
+/// Running decompression of a range.
+struct Decoding {
+    decoder: Decoder,
+    frames: Body,
+    /// Received bytes that were not decompressed yet.
+    input: Bytes,
+    /// `true` if there can be more output without more input.
+    is_full: bool,
+    /// Number of bytes before the range.
+    skip: u64,
+    /// Number of bytes of the range that were not returned yet.
+    left: u64,
+}
+
+impl Decoding {
+    /// Returns the next bytes of the range; none after the last ones.
+    async fn next(&mut self) -> Result<Bytes, StoreError> {
+        while self.left > 0 {
+            if self.input.is_empty() && !self.is_full {
+                let received = self.frames.next().await;
+                self.input = received.ok_or_else(|| damaged(DecodeError::ENDED))??;
+            }
+            let mut output = Vec::with_capacity(OUTPUT_BYTES);
+            let used = self.decoder.decode(&self.input, &mut output).map_err(damaged)?;
+            drop(self.input.split_to(used));
+            self.is_full = output.len() == output.capacity();
+            let output = self.part_of_range(output);
+            if !output.is_empty() {
+                return Ok(output);
+            }
+        }
+        Ok(Bytes::new())
+    }
+
+    fn part_of_range(&mut self, output: Vec<u8>) -> Bytes {
+        let mut output = Bytes::from(output);
+        let skipped = usize::try_from(self.skip).unwrap_or(usize::MAX).min(output.len());
+        drop(output.split_to(skipped));
+        self.skip -= u64::try_from(skipped).unwrap_or(0);
+        output.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
+        self.left -= u64::try_from(output.len()).unwrap_or(0);
+        output
+    }
+}
