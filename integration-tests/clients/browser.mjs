@@ -1,5 +1,6 @@
 // Uploads in Chromium: node browser.mjs SCENARIO SETTINGS, see README.md.
 
+import { coded } from './coded.mjs'
 import { gallery } from './gallery.mjs'
 import { interrupted } from './interrupted.mjs'
 import { VERSION_5 } from './page.mjs'
@@ -21,6 +22,7 @@ const scenarios = {
   watched: several('watched.js'),
   tutorial,
   gallery,
+  coded,
 }
 
 await report(scenarios, (scenario, settings) => scenario(settings))

@@ -6,6 +6,7 @@ from typing import Callable, Dict, Iterable, List, Optional
 from . import tusd
 from .attempt import OUR_ROLES, Run
 from .company import Level as CompanyLevel
+from .compression import Compression
 from .content import Content
 from .distance import Distance
 from .pairs import Pair
@@ -107,6 +108,29 @@ def content(result: Content) -> str:
         "Milliseconds from the completion of an upload of 100 KB to its verification:",
         _table(["role content", "p50", "p99", "uploads"], verified),
         f"{result.still_queued:,} previews were still queued after the last of these uploads.",
+    ])
+
+
+def compression(result: Compression) -> str:
+    servers = ("content", "weed", "nats", "postgres")
+    levels = [[
+        str(level.level), f"{level.stored_bytes / level.file_bytes:.3f}", f"{level.file_bytes / level.wall_s / 1e6:,.0f}",
+        *(f"{level.cpu_s[name] / level.file_bytes * 1e9:.1f}" for name in servers), f"{level.peak_kib / 1024:,.0f}",
+    ] for level in result.levels]
+    kinds = [[kind, f"{size:,}", *(f"{level.kinds[kind] / size:.2f}" for level in result.levels)]
+             for kind, size in result.sizes.items()]
+    reads = [[
+        read.what, f"{read.sent_bytes / read.file_bytes:.2f}", f"{read.file_bytes / read.wall_s / 1e6:,.0f}",
+        *(f"{read.cpu_s[name] / read.file_bytes * 1e9:.1f}" for name in ("gateway", "weed")),
+    ] for read in result.reads]
+    return "\n\n".join([
+        "### Compression",
+        _table(["level", "stored bytes per byte", "MB/s", "CPU s per GB: content", "store", "nats", "postgres",
+                "peak MiB of content"], levels),
+        "Stored bytes per byte of a file; 1.00 means that the file stays as it is:",
+        _table(["kind", "bytes", *(f"level {level.level}" for level in result.levels)], kinds),
+        "Reads of one file, one after another:",
+        _table(["object", "bytes sent per byte", "MB/s", "CPU s per GB: gateway", "store"], reads),
     ])
 
 

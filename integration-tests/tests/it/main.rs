@@ -11,6 +11,7 @@ mod cases;
 mod chunks;
 mod command_line;
 mod commands;
+mod compression;
 mod contention;
 mod corpus;
 mod deaths;

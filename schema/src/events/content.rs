@@ -1,6 +1,6 @@
-//! Events of content, which is an object that several files of a company refer to. Subject: `content.{sha256}`. Bytes
-//! that only one file has cause no such events. An object that lost its last reference is never used again: later files
-//! with the same bytes have objects of their own.
+//! Events of content, which is an object that several files of a company refer to, or that replaced the object of one
+//! file. Subject: `content.{sha256}`. Bytes that only one file has cause no such events before they are compressed. An
+//! object that lost its last reference is never used again: later files with the same bytes have objects of their own.
 
 use crate::FileId;
 use serde::{Deserialize, Serialize};
@@ -39,11 +39,39 @@ pub struct ContentReleasedV2 {
     pub references: u64,
 }
 
+/// A compressed object with the same bytes has replaced an object. The replaced object is deleted after a while.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContentCompressedV1 {
+    /// All files that refer to the compressed object from now on, at most 1,000.
+    pub file_ids: Vec<FileId>,
+    /// Bucket of the compressed object.
+    pub storage_bucket: String,
+    /// Key of the compressed object, which says that it is compressed.
+    pub storage_key: String,
+    /// Size of the files in bytes.
+    pub size_bytes: u64,
+    /// Size of the compressed object in bytes.
+    pub stored_bytes: u64,
+    /// Bucket of the replaced object.
+    pub replaced_bucket: String,
+    /// Key of the replaced object.
+    pub replaced_key: String,
+}
+
+/// A file keeps its object, because compression would gain too little.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContentNotCompressedV1 {
+    /// The file.
+    pub file_id: FileId,
+}
+
 aggregate_events! {
-    /// Events of content that several files of a company have in common.
+    /// Events of content that several files of a company have in common, or that is compressed.
     ContentEvent of Content {
         ContentShared, 1 => ContentSharedV1;
         ContentReferenced, 2 => ContentReferencedV2;
         ContentReleased, 2 => ContentReleasedV2;
+        ContentCompressed, 1 => ContentCompressedV1;
+        ContentNotCompressed, 1 => ContentNotCompressedV1;
     }
 }

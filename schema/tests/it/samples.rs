@@ -407,6 +407,20 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
             .into(),
         ),
         ("ContentReleased.v2", ContentReleasedV2 { file_id: upload(), references: 3 }.into()),
+        (
+            "ContentCompressed.v1",
+            ContentCompressedV1 {
+                file_ids: vec![UploadId(uuid(8))],
+                storage_bucket: "waybill".to_owned(),
+                storage_key: "o/7/8-9-zst".to_owned(),
+                size_bytes: 100_000,
+                stored_bytes: 20_000,
+                replaced_bucket: "waybill".to_owned(),
+                replaced_key: "o/7/8-x".to_owned(),
+            }
+            .into(),
+        ),
+        ("ContentNotCompressed.v1", ContentNotCompressedV1 { file_id: upload() }.into()),
     ]
 }
 

@@ -8,6 +8,7 @@ use waybill_read_model::Database;
 use waybill_repository::Repository;
 
 /// Settings and connections of the role.
+#[derive(Clone)]
 pub struct Config {
     /// Settings of this role.
     pub settings: ContentSettings,

@@ -32,6 +32,8 @@ pub(crate) enum Outcome {
     Done,
     /// Other files take all places.
     NoPlace,
+    /// It is too early.
+    NotYet(Duration),
     /// The step failed and logged why.
     Failed,
 }
@@ -125,6 +127,7 @@ async fn handle<S: Step>(step: &S, delivery: &Delivery) -> Result<(), ReadError>
     match outcome {
         Outcome::Done => delivery.done().await,
         Outcome::NoPlace => delivery.again_in(growing(NO_PLACE, NO_PLACE_AT_MOST, delivery.attempt)).await,
+        Outcome::NotYet(pause) => delivery.again_in(pause).await,
         Outcome::Failed => delivery.again_in(growing(FAILED, FAILED_AT_MOST, delivery.attempt)).await,
     }
 }

@@ -8,17 +8,19 @@
 
 pub mod backfill;
 pub mod clamd;
+mod compressor;
 mod config;
 mod consumer;
 mod context;
+mod encoding;
 mod failures;
 mod metrics;
 mod new_files;
-mod objects;
 pub mod once;
 mod overdue;
 mod previews;
 mod renderer;
+mod replaced;
 mod scan;
 mod scanner;
 mod search;

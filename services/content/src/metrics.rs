@@ -29,6 +29,20 @@ pub(crate) static SUSPICIOUS: LazyLock<IntCounter> = LazyLock::new(|| {
     )
 });
 
+/// Files whose compression was considered, by result: `compressed`, or `kept` if it would gain too little.
+pub(crate) static COMPRESSIONS: LazyLock<IntCounterVec> =
+    LazyLock::new(|| counters("waybill_compressions_total", "Files whose compression was considered", &["result"]));
+
+/// Bytes before and after compression, by `of`: `files` or `objects`.
+pub(crate) static COMPRESSED_BYTES: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counters("waybill_compressed_bytes_total", "Bytes of compressed files, and of their objects", &["of"])
+});
+
+/// Files that could not be compressed.
+pub(crate) static COMPRESSION_FAILURES: LazyLock<IntCounter> = LazyLock::new(|| {
+    counter("waybill_compression_failures_total", "Files that could not be compressed; they are tried again")
+});
+
 /// State of the program that makes previews.
 pub(crate) static RENDERER_UP: LazyLock<IntGauge> = LazyLock::new(|| {
     gauge("waybill_renderer_up", "1 if the program that makes previews can run with restricted rights, 0 if not")

@@ -81,7 +81,6 @@ pub(crate) fn is_of_clamd(error: &ScanError) -> bool {
         | ScanError::Append(_)
         | ScanError::Tables(_)
         | ScanError::Store(_)
-        | ScanError::Object(_)
         | ScanError::NoPlace => false,
     }
 }

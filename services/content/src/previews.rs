@@ -6,12 +6,12 @@ use crate::context::context;
 use crate::failures::Failures;
 use crate::metrics;
 use crate::new_files::verified_file;
-use crate::objects::{ObjectError, existing_key};
 use crate::renderer::{Blame, Refused, RenderError, Renderer};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use waybill_access::{Access, AccessError};
+use waybill_compression::FileBytes;
 use waybill_domain::Refusal;
 use waybill_domain::file::{Command, LastScan};
 use waybill_domain::preview::{self, Candidate, SOURCE_MAX_BYTES, kind_of, kind_of_type, next_step};
@@ -25,7 +25,7 @@ use waybill_repository::{
 };
 use waybill_schema::events::{FileEvent, FileVerified, PreviewFailed, PreviewsMade, UploadEvent};
 use waybill_schema::{
-    Causation, CompanyId, Entity, Event, FileId, PreviewFailure, PreviewSet, Recorded, StoredVariant, names,
+    ByteRange, Causation, CompanyId, Entity, Event, FileId, PreviewFailure, PreviewSet, Recorded, StoredVariant, names,
 };
 use waybill_service_kit::new_id;
 use waybill_service_kit::places::Places;
@@ -40,6 +40,7 @@ pub(crate) struct Previews {
     repository: Arc<Repository>,
     access: Arc<Access>,
     store: Arc<dyn ObjectStore>,
+    file_bytes: FileBytes,
     pub(crate) renderer: Renderer,
     places: Arc<Places>,
     /// `true` after the program could decode a picture, until it cannot run.
@@ -57,8 +58,6 @@ pub(crate) enum PreviewError {
     Append(#[from] ExecuteError),
     #[error(transparent)]
     Access(#[from] AccessError),
-    #[error(transparent)]
-    Object(#[from] ObjectError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -157,6 +156,7 @@ impl Previews {
             repository: config.repository.clone(),
             access: config.access.clone(),
             store: config.store.clone(),
+            file_bytes: FileBytes::new(config.store.clone()),
             renderer: config.settings.renderer(),
             places: Places::new(config.settings.previews_at_once as usize),
             is_possible: AtomicBool::new(false),
@@ -232,15 +232,15 @@ impl Previews {
                     Turn::Own => None,
                 };
                 let content = ContentAggregate { company, sha256: *sha256 };
-                let key = existing_key(self.store.as_ref(), &self.repository, content, file, storage_key).await;
-                let key = match key {
-                    Err(ObjectError::Store(StoreError::NotFound { .. })) if self.is_purged(company, file).await? => {
+                let key = self.repository.key_of_file(&content, file, storage_key).await?;
+                let size_bytes = upload.grid().size_bytes;
+                let beginning = ByteRange { from: 0, to: size_bytes.min(SOURCE_MAX_BYTES) };
+                let body = match self.file_bytes.get(&key, size_bytes, beginning).await {
+                    Err(StoreError::NotFound { .. }) if self.is_purged(company, file).await? => {
                         return Ok(Done::Nothing);
                     }
-                    key => key?,
+                    body => body?,
                 };
-                let length = upload.grid().size_bytes.min(SOURCE_MAX_BYTES);
-                let body = self.store.get(&key, 0, Some(length)).await?;
                 match self.renderer.render(kind, body.bytes).await? {
                     Ok(rendered) => self.keep(company, file, rendered, state.last_scan(), causation).await,
                     Err(refused) => {

@@ -3,7 +3,6 @@
 use crate::clamd::{ClamdError, Version};
 use crate::context::context;
 use crate::metrics;
-use crate::objects::{ObjectError, existing_key};
 use crate::scanner::Scanner;
 use futures_util::TryStreamExt;
 use waybill_domain::Refusal;
@@ -15,7 +14,7 @@ use waybill_read_model::ReadModelError;
 use waybill_read_model::queries::{not_infected_with_same_bytes, scanned_with_same_bytes};
 use waybill_repository::{ContentAggregate, ExecuteError, FileAggregate, LifecycleAggregate, UploadAggregate};
 use waybill_schema::events::FileScanned;
-use waybill_schema::{Causation, CompanyId, FileId, ScanResult, Sha256Digest, UnscannedReason, Verdict};
+use waybill_schema::{ByteRange, Causation, CompanyId, FileId, ScanResult, Sha256Digest, UnscannedReason, Verdict};
 
 /// Bytes that two neighbouring pieces of a large file have in common, so that what is at their border is found.
 const OVERLAP: u64 = 1 << 20;
@@ -35,8 +34,6 @@ pub(crate) enum ScanError {
     Tables(#[from] ReadModelError),
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error(transparent)]
-    Object(#[from] ObjectError),
     /// Other large files take all places.
     #[error("other large files are scanned at the moment")]
     NoPlace,
@@ -66,6 +63,14 @@ struct Target {
     storage_key: String,
     size_bytes: u64,
     seen: LastScan,
+}
+
+/// The object of a file.
+#[derive(Clone, Copy, Debug)]
+struct Source<'a> {
+    key: &'a str,
+    /// Size of the file.
+    size_bytes: u64,
 }
 
 /// Scans a file with the present signatures, unless it was scanned with them before, and records the result. Does nothing if the
@@ -131,7 +136,6 @@ async fn scan_target(
         // The object was deleted with the file.
         Err(
             ScanError::Store(StoreError::NotFound { .. })
-            | ScanError::Object(ObjectError::Store(StoreError::NotFound { .. }))
             | ScanError::Clamd(ClamdError::Source(StoreError::NotFound { .. })),
         ) if is_purged(scanner, target).await? => {
             return Ok(None);
@@ -217,17 +221,17 @@ async fn scan_bytes(scanner: &Scanner, turn: Turn, target: &Target) -> Result<(S
     };
     let most = scanner.settings.clamd_stream_max_bytes;
     let content = ContentAggregate { company: target.company, sha256: target.sha256 };
-    let store = scanner.store.as_ref();
-    let key = existing_key(store, &scanner.repository, content, target.file, &target.storage_key).await?;
+    let key = scanner.repository.key_of_file(&content, target.file, &target.storage_key).await?;
+    let source = Source { key: &key, size_bytes: target.size_bytes };
     if target.size_bytes <= most {
-        let result = scan_range(scanner, &key, 0, target.size_bytes).await?;
+        let result = scan_range(scanner, source, ByteRange { from: 0, to: target.size_bytes }).await?;
         let covered = if matches!(result, ScanResult::Unscanned { .. }) { 0 } else { target.size_bytes };
         return Ok((result, covered));
     }
     let (mut from, mut reached, mut covered) = (0, 0, 0);
     while from < target.size_bytes {
         let to = (from + most).min(target.size_bytes);
-        match scan_range(scanner, &key, from, to - from).await? {
+        match scan_range(scanner, source, ByteRange { from, to }).await? {
             infected @ ScanResult::Infected { .. } => return Ok((infected, to)),
             ScanResult::Clean => covered += to - from.max(reached),
             ScanResult::Unscanned { .. } => {}
@@ -238,9 +242,9 @@ async fn scan_bytes(scanner: &Scanner, turn: Turn, target: &Target) -> Result<(S
     Ok((ScanResult::Unscanned { reason: UnscannedReason::TooLarge }, covered))
 }
 
-async fn scan_range(scanner: &Scanner, key: &str, offset: u64, length: u64) -> Result<ScanResult, ScanError> {
-    let body = scanner.store.get(key, offset, Some(length)).await?;
-    let mut left = length;
+async fn scan_range(scanner: &Scanner, source: Source<'_>, range: ByteRange) -> Result<ScanResult, ScanError> {
+    let body = scanner.file_bytes.get(source.key, source.size_bytes, range).await?;
+    let mut left = range.len();
     let bytes = body.bytes.map_err(ClamdError::from).inspect_ok(|bytes| {
         metrics::SCANNED_BYTES.inc_by(u64::try_from(bytes.len()).unwrap_or(0));
         left = left.saturating_sub(u64::try_from(bytes.len()).unwrap_or(u64::MAX));

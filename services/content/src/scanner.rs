@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Semaphore;
 use waybill_access::Access;
-use waybill_object_store::ObjectStore;
+use waybill_compression::FileBytes;
 use waybill_read_model::Database;
 use waybill_repository::Repository;
 use waybill_service_kit::places::Places;
@@ -19,7 +19,7 @@ pub(crate) struct Scanner {
     pub(crate) nats: async_nats::Client,
     pub(crate) repository: Arc<Repository>,
     pub(crate) access: Arc<Access>,
-    pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) file_bytes: FileBytes,
     pub(crate) database: Database,
     pub(crate) settings: ContentSettings,
     pub(crate) clamd: Clamd,
@@ -51,7 +51,7 @@ impl Scanner {
             nats: config.nats.clone(),
             repository: config.repository.clone(),
             access: config.access.clone(),
-            store: config.store.clone(),
+            file_bytes: FileBytes::new(config.store.clone()),
             database: config.database.clone(),
             settings: config.settings.clone(),
         })

@@ -2,8 +2,9 @@
 
 use crate::config::Config;
 use crate::previews::Previews;
+use crate::replaced::Replaced;
 use crate::scanner::Scanner;
-use crate::{consumer, metrics, overdue, search};
+use crate::{compressor, consumer, metrics, overdue, search};
 use futures_util::future::BoxFuture;
 use std::ops::Range;
 use std::sync::Arc;
@@ -37,6 +38,7 @@ impl Server {
             .with("postgres", config.database.clone(), |database| async move { database.connection().await.map(drop) });
         let partitions = config.repository.log().partitions().all();
         start_previews(&config, partitions.clone(), &mut tasks, shutdown);
+        start_compression(&config, partitions.clone(), &mut tasks, shutdown);
         match Scanner::new(&config).map(Arc::new) {
             None => tracing::info!("files are not scanned for viruses, because WAYBILL_CLAMD is not set"),
             Some(scanner) => {
@@ -85,6 +87,25 @@ fn start_previews(config: &Config, partitions: Range<u32>, tasks: &mut JoinSet<(
     let (database, search_every) = (config.database.clone(), config.settings.search_every());
     tasks.spawn(async move {
         overdue::run(previews, database, search_every, shutdown).await;
+        // The consumers follow the sender.
+        drop(is_on);
+    });
+}
+
+/// Starts the compression, unless it is off, and the deletion of replaced objects in any case.
+fn start_compression(config: &Config, partitions: Range<u32>, tasks: &mut JoinSet<()>, shutdown: &Shutdown) {
+    let replaced = Arc::new(Replaced::new(config));
+    let (is_on, watching) = watch::channel(true);
+    for partition in partitions {
+        let (nats, replaced) = (config.nats.clone(), replaced.clone());
+        tasks.spawn(consumer::run(nats, replaced, partition, watching.clone(), shutdown.clone()));
+    }
+    let (config, shutdown) = (config.clone(), shutdown.clone());
+    tasks.spawn(async move {
+        if config.settings.compression {
+            compressor::run(config, shutdown.clone()).await;
+        }
+        shutdown.triggered().await;
         // The consumers follow the sender.
         drop(is_on);
     });

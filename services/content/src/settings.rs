@@ -65,6 +65,29 @@ pub struct ContentSettings {
     /// the first 64 MiB of the video. Without it, videos have no previews
     #[arg(long, env = "WAYBILL_VIDEO_PROGRAM", value_name = "PATH")]
     pub video_program: Option<PathBuf>,
+    /// Compress the objects of files whose bytes allow it. Set the same value for all processes with the role content
+    #[arg(long, env = "WAYBILL_COMPRESSION", default_value_t = true, action = clap::ArgAction::Set)]
+    pub compression: bool,
+    /// Minimum age in seconds of the files that are compressed. Most reads of a file come soon after its upload, and cost less if
+    /// it is not compressed
+    #[arg(
+        long,
+        env = "WAYBILL_COMPRESS_AFTER_S",
+        default_value_t = 3_600,
+        value_parser = clap::value_parser!(i64).range(0..=315_360_000)
+    )]
+    pub compress_after_s: i64,
+    /// Compression level of Zstandard. A higher one takes more CPU time and gains a little
+    #[arg(long, env = "WAYBILL_COMPRESSION_LEVEL", default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=19))]
+    pub compression_level: i32,
+    /// Time in seconds for which an object is kept after a compressed one has replaced it, so that downloads which read it can end
+    #[arg(
+        long,
+        env = "WAYBILL_REPLACED_KEPT_S",
+        default_value_t = 900,
+        value_parser = clap::value_parser!(u64).range(0..=86_400)
+    )]
+    pub replaced_kept_s: u64,
     /// Interval in seconds at which the object store is compared with the log, as `waybill reconcile --missing --dry-run`
     /// does. 0 turns this off. One process at a time does it
     #[arg(long, env = "WAYBILL_RECONCILE_EVERY_S", default_value_t = 0)]
@@ -81,7 +104,7 @@ pub struct ContentSettings {
         value_parser = clap::value_parser!(i64).range(0..=315_360_000)
     )]
     pub reconcile_older_than_s: i64,
-    /// Interval in milliseconds at which the role searches for companies and files to scan
+    /// Interval in milliseconds at which the role searches for companies and files to scan, and for files to compress
     #[arg(long, env = "WAYBILL_CONTENT_SEARCH_MS", default_value_t = 10_000)]
     pub content_search_ms: u64,
 }

@@ -30,6 +30,7 @@ use tokio::task::JoinSet;
 use waybill_access::Policies;
 use waybill_audit::denials::Recorder;
 use waybill_audit::reads::ReadRecorder;
+use waybill_compression::FileBytes;
 use waybill_data_plane::DataPlane;
 use waybill_data_plane::signature::RequestKeys;
 use waybill_event_log::jetstream::{RawEvents, Records};
@@ -221,6 +222,7 @@ impl Server {
             repository: config.repository,
             signals: Arc::new(config.nats),
             raw_events: config.raw_events,
+            file_bytes: FileBytes::new(config.store.clone()),
             store: config.store,
             presigner: config.presigner,
             database: config.database,

@@ -172,12 +172,26 @@ impl Audit {
         Ok(referenced_keys(&mut connection, &keys).await?)
     }
 
+    /// Decides about an object or a multipart upload. After the restore of an older log, a compressed object can have the only bytes
+    /// of a file.
+    async fn verdict(&mut self, kind: Kind, listed: &Listed) -> Result<Verdict, CommandError> {
+        let verdict = self.judge.verdict(kind, listed).await?;
+        let owner = judge::owner(kind.prefix(), &listed.key).filter(|_| names::is_compressed(&listed.key));
+        if let (Verdict::Unreferenced(_), Some((company, file))) = (verdict, owner)
+            && let Some(key) = self.judge.key_of(company, file).await?
+            && self.store.size(&key).await?.is_none()
+        {
+            return Ok(Verdict::Needed);
+        }
+        Ok(verdict)
+    }
+
     async fn look(&mut self, kind: Kind, listed: Listed, is_known: bool) -> Result<(), CommandError> {
         self.report.looked_at();
         if is_known || listed.since >= self.made_before {
             return Ok(());
         }
-        let mut finding = match self.judge.verdict(kind, &listed).await {
+        let mut finding = match self.verdict(kind, &listed).await {
             Ok(Verdict::Needed) => return Ok(()),
             Ok(Verdict::Unreferenced(why)) => Finding::of(kind, listed, why.to_owned()),
             Ok(Verdict::Foreign) => {

@@ -16,7 +16,6 @@ mod reactions;
 mod rooms;
 mod server;
 mod settings;
-mod share;
 mod sniff;
 mod space;
 mod sweep;

@@ -1,12 +1,17 @@
 //! Registry of the running processes of a kind, with which they share work.
 
+use crate::queries::Share;
 use crate::{Database, ReadModelError};
 use diesel::sql_types::{BigInt, Uuid as SqlUuid};
 use diesel::{QueryableByName, sql_query};
 use diesel_async::RunQueryDsl;
 use futures_util::future::BoxFuture;
+use std::num::NonZeroU32;
 use std::time::Duration;
 use uuid::Uuid;
+
+/// Seconds after which the shares rotate among the processes.
+const SHARES_CHANGE_S: u64 = 600;
 
 /// Kind of processes that share work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +20,8 @@ pub enum Group {
     Projectors,
     /// Workers share the candidates of the sweep.
     Sweepers,
+    /// Processes with the role `content` share the files to compress.
+    Compressors,
 }
 
 impl Group {
@@ -22,6 +29,7 @@ impl Group {
         match self {
             Self::Projectors => "projector",
             Self::Sweepers => "sweeper",
+            Self::Compressors => "compressor",
         }
     }
 }
@@ -80,4 +88,37 @@ pub fn withdraw(database: &Database, group: Group, owner: Uuid) -> BoxFuture<'_,
             .map(drop)
             .map_err(ReadModelError::query("removing a running process"))
     })
+}
+
+/// Returns the share of `process` in the work of the processes `alive`. Shares rotate, so that another process tries what one
+/// process cannot do. If two processes disagree about the running ones for a short time, some work is done twice, which must be
+/// harmless.
+pub fn share_of(process: Uuid, alive: &[Uuid], now_s: i64) -> Share {
+    let of = u32::try_from(alive.len()).ok().and_then(NonZeroU32::new);
+    let (Some(of), Some(rank)) = (of, alive.iter().position(|id| *id == process)) else { return Share::default() };
+    let turn = now_s.unsigned_abs() / SHARES_CHANGE_S % u64::from(of.get());
+    let rank = (u64::try_from(rank).unwrap_or(0) + turn) % u64::from(of.get());
+    Share { rank: u32::try_from(rank).unwrap_or(0), of }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_share_everything_and_their_shares_change_hands() {
+        let workers = [1, 2, 3].map(Uuid::from_u128);
+        let ranks = |now| workers.map(|worker| share_of(worker, &workers, now).rank);
+        assert_eq!((ranks(0), ranks(600)), ([0, 1, 2], [1, 2, 0]));
+        assert_eq!(
+            share_of(workers[0], &[], 0),
+            Share::default(),
+            "a worker that knows of no live worker does everything"
+        );
+        assert_eq!(
+            share_of(Uuid::nil(), &workers, 0),
+            Share::default(),
+            "a worker that is not in the list does everything"
+        );
+    }
 }

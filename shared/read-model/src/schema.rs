@@ -34,6 +34,13 @@ diesel::table! {
 }
 
 diesel::table! {
+    compressor (id) {
+        id -> Uuid,
+        alive_until -> Timestamptz,
+    }
+}
+
+diesel::table! {
     content (company_id, id) {
         company_id -> Uuid,
         id -> Uuid,
@@ -47,6 +54,7 @@ diesel::table! {
         reference_count -> Int4,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
+        stored_bytes -> Nullable<Int8>,
     }
 }
 
@@ -114,6 +122,7 @@ diesel::table! {
         scan -> Nullable<Jsonb>,
         released_at -> Nullable<Timestamptz>,
         preview -> Nullable<Jsonb>,
+        stored_bytes -> Nullable<Int8>,
     }
 }
 
@@ -311,6 +320,7 @@ diesel::table! {
 diesel::allow_tables_to_appear_in_same_query!(
     chatroom,
     company,
+    compressor,
     content,
     download_token,
     event_positions,

@@ -8,10 +8,11 @@ use crate::quota::{Held, Quotas};
 use crate::sources::Sources;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
+use waybill_domain::content::ContentAggregate;
 use waybill_domain::quota;
 use waybill_domain::upload::{self, LifecycleAggregate, UploadAggregate};
 use waybill_event_log::{AppendError, EventLog, ReadError};
-use waybill_schema::CompanyId;
+use waybill_schema::{CompanyId, FileId};
 
 /// The aggregates of an event log. Loads them and executes commands on them. The roles of a process share one
 /// repository, because it keeps the quotas of companies and the states of often changed aggregates in memory.
@@ -66,6 +67,24 @@ impl Repository {
     /// [`ReadError`] if the log cannot be read.
     pub fn load<'a, A: OnLog>(&'a self, aggregate: &'a A) -> BoxFuture<'a, Result<Loaded<A::State>, ReadError>> {
         aggregate.load(&self.0)
+    }
+
+    /// Returns the key of the object of a file: that of the content to which the file refers, or `own`, the one under which it
+    /// was verified.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn key_of_file<'a>(
+        &'a self,
+        content: &'a ContentAggregate,
+        file: FileId,
+        own: &'a str,
+    ) -> BoxFuture<'a, Result<String, ReadError>> {
+        Box::pin(async move {
+            let state = self.load(content).await?.state;
+            let object = state.object.filter(|_| state.references.contains(&file));
+            Ok(object.map_or_else(|| own.to_owned(), |object| object.storage_key))
+        })
     }
 
     /// Folds the new events. If the stream was restored or replaced, all events are folded again.

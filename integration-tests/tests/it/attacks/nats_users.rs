@@ -160,7 +160,7 @@ async fn h4_a_worker_cannot_publish_events_of_the_directory_or_manage_streams() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn h4_the_role_content_publishes_only_events_of_files_and_nobody_else_takes_its_work() {
+async fn h4_the_role_content_publishes_only_events_of_files_and_contents_and_nobody_else_takes_its_work() {
     let backing = Backing::start(1).await;
     cannot_forge_a_member(&backing, "content").await;
     cannot_manage_streams(&backing, "content").await;
@@ -176,7 +176,7 @@ async fn h4_the_role_content_publishes_only_events_of_files_and_nobody_else_take
     ] {
         refused(&backing, "content", &subject, HeaderMap::new(), Vec::new()).await;
     }
-    for consumer in ["scans", "previews"] {
+    for consumer in ["scans", "previews", "replaced"] {
         let requests = ["CREATE", "DELETE", "MSG.NEXT"].map(|request| format!("CONSUMER.{request}.EVT-0.{consumer}"));
         for user in ["gateway", "worker", "projector", "fanout"] {
             requests_refused(&backing, user, &requests.each_ref().map(String::as_str)).await;

@@ -2,7 +2,7 @@
 
 use crate::application::gateway::Gateway;
 use crate::application::tokens::running::Sending;
-use crate::http::problems::OrProblem;
+use crate::http::problems::{IntoProblem, OrProblem};
 use actix_web::body::SizedStream;
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use bytes::Bytes;
@@ -30,13 +30,11 @@ pub(crate) async fn send_noted(
     transfer: Transfer,
 ) -> Result<HttpResponse, Problem> {
     let key = file.storage_key.as_deref().ok_or_else(|| Problem::not_found("file"))?;
-    let mut body = gateway.store.get(key, range.from, Some(range.len())).await;
+    let size_bytes = file.size_bytes.unsigned_abs();
+    let mut body = gateway.file_bytes.get(key, size_bytes, range).await;
     if let Err(StoreError::NotFound { .. }) = body {
-        // The bytes may have moved to an object that several files share. The log has the new key; the read model may
-        // not have it yet.
-        let shared = shared_key(gateway, file).await?.filter(|shared| shared != key);
-        let shared = shared.ok_or_else(|| Problem::not_found("file"))?;
-        body = gateway.store.get(&shared, range.from, Some(range.len())).await;
+        let moved = moved_key(gateway, file, key).await?;
+        body = gateway.file_bytes.get(&moved, size_bytes, range).await;
     }
     let body = body.or_problem("reading a file")?;
     let bytes = while_permitted(body.bytes, transfer, file.id);
@@ -45,6 +43,34 @@ pub(crate) async fn send_noted(
         None => bytes,
     };
     Ok(with_bytes(answer, range.len(), bytes, slot))
+}
+
+/// Sends the compressed bytes of a file, as long as `transfer` may continue. Keeps `slot` until the last byte was sent.
+pub(crate) async fn send_compressed(
+    gateway: &Gateway,
+    file: &File,
+    answer: HttpResponseBuilder,
+    slot: Slot,
+    transfer: Transfer,
+) -> Result<HttpResponse, Problem> {
+    let key = file.storage_key.as_deref().ok_or_else(|| Problem::not_found("file"))?;
+    let body = gateway.file_bytes.frames(key, file.size_bytes.unsigned_abs()).await.map_err(gone_or_problem)?;
+    let bytes = while_permitted(body.bytes, transfer, file.id);
+    Ok(with_bytes(answer, body.length, bytes, slot))
+}
+
+/// Returns the number of bytes that [`send_compressed`] sends.
+pub(crate) async fn compressed_length(gateway: &Gateway, file: &File) -> Result<u64, Problem> {
+    let key = file.storage_key.as_deref().ok_or_else(|| Problem::not_found("file"))?;
+    gateway.file_bytes.frames_length(key, file.size_bytes.unsigned_abs()).await.map_err(gone_or_problem)
+}
+
+/// A compressed object is deleted only with its last file.
+fn gone_or_problem(error: StoreError) -> Problem {
+    match error {
+        StoreError::NotFound { .. } => Problem::not_found("file"),
+        error => error.into_problem("reading a file"),
+    }
 }
 
 /// Builds the response with the bytes of an object. Keeps `slot` until the last byte was sent.
@@ -86,18 +112,14 @@ fn while_permitted(
 pub(crate) async fn key_of(gateway: &Gateway, file: &File) -> Result<String, Problem> {
     let key = file.storage_key.as_deref().ok_or_else(|| Problem::not_found("file"))?;
     let is_there = gateway.store.size(key).await.or_problem("looking at a file")?.is_some();
-    if is_there {
-        return Ok(key.to_owned());
-    }
-    let shared = shared_key(gateway, file).await?.filter(|shared| shared != key);
-    shared.ok_or_else(|| Problem::not_found("file"))
+    if is_there { Ok(key.to_owned()) } else { moved_key(gateway, file, key).await }
 }
 
-/// Returns the key of the company's object with the file's digest, if the file refers to that object.
-async fn shared_key(gateway: &Gateway, file: &File) -> Result<Option<String>, Problem> {
-    let Some(sha256) = file.hash.as_deref().and_then(|hash| hash.parse().ok()) else { return Ok(None) };
+/// Returns the key of the object that has replaced the one at `key`. The log has it; the read model may not have it yet.
+async fn moved_key(gateway: &Gateway, file: &File, key: &str) -> Result<String, Problem> {
+    let not_found = || Problem::not_found("file");
+    let sha256 = file.hash.as_deref().and_then(|hash| hash.parse().ok()).ok_or_else(not_found)?;
     let content = ContentAggregate { company: CompanyId(file.company_id), sha256 };
-    let state = gateway.repository.load(&content).await.or_problem("loading content")?.state;
-    let refers = state.references.contains(&UploadId(file.id));
-    Ok(state.object.filter(|_| refers).map(|object| object.storage_key))
+    let moved = gateway.repository.key_of_file(&content, UploadId(file.id), key).await.or_problem("loading content")?;
+    if moved == key { Err(not_found()) } else { Ok(moved) }
 }

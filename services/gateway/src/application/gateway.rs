@@ -19,6 +19,7 @@ use waybill_access::{Access, Policies};
 use waybill_audit::denials::Recorder;
 use waybill_audit::reads::ReadRecorder;
 use waybill_cache::Cache;
+use waybill_compression::FileBytes;
 use waybill_data_plane::DataPlane;
 use waybill_domain::limits::Limits;
 use waybill_domain::media_type::TypePolicy;
@@ -48,6 +49,8 @@ pub(crate) struct Gateway {
     pub(crate) signals: Arc<dyn Signals>,
     pub(crate) raw_events: RawEvents,
     pub(crate) store: Arc<dyn ObjectStore>,
+    /// The bytes of files in the store.
+    pub(crate) file_bytes: FileBytes,
     pub(crate) presigner: Presigner,
     pub(crate) database: Database,
     pub(crate) workers: Arc<dyn DataPlane>,

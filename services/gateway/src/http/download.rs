@@ -4,8 +4,9 @@
 use actix_web::body::SizedStream;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
-    HeaderMap, HeaderName, IF_NONE_MATCH, IF_RANGE, RANGE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_RANGES, AcceptEncoding, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_RANGE,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, Encoding, Header, HeaderMap, HeaderName, IF_NONE_MATCH, IF_RANGE,
+    Preference, Quality, RANGE, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -13,6 +14,7 @@ use waybill_http_kit::Problem;
 use waybill_read_model::queries::File;
 use waybill_schema::ByteRange;
 use waybill_schema::ErrorCode;
+use waybill_schema::names;
 
 /// Characters to encode in an extended value: all except `attr-char` of RFC 8187 §3.2.1.
 const ATTR_CHAR: &AsciiSet = &NON_ALPHANUMERIC
@@ -38,10 +40,10 @@ enum Wanted {
     Unsatisfiable,
 }
 
-/// Builds the response to a HEAD: with the length of the range, but without bytes.
-pub(crate) fn without_bytes(mut answer: HttpResponseBuilder, range: ByteRange) -> HttpResponse {
+/// Builds the response to a HEAD: with the length of the body of a GET, but without bytes.
+pub(crate) fn without_bytes(mut answer: HttpResponseBuilder, length: u64) -> HttpResponse {
     let nothing = futures_util::stream::empty::<Result<web::Bytes, Problem>>();
-    answer.body(SizedStream::new(range.len(), nothing))
+    answer.body(SizedStream::new(length, nothing))
 }
 
 /// Checks that the file is verified and not deleted.
@@ -58,6 +60,43 @@ pub(crate) fn check_readable(file: &File) -> Result<(), Problem> {
     Ok(())
 }
 
+/// Largest file whose bytes are sent compressed. Clients can continue the download of a larger one where it broke off, which is
+/// impossible for a compressed body whose ranges are those of the file.
+const COMPRESSED_MAX_BYTES: u64 = 64 << 20;
+
+/// Returns the response to which the bytes of a compressed object must be added; `None` if the request needs the bytes of the file
+/// or no bytes.
+pub(crate) fn prepare_compressed(request: &HttpRequest, file: &File) -> Option<HttpResponseBuilder> {
+    let headers = request.headers();
+    let is_whole = !headers.contains_key(RANGE) && !headers.contains_key(IF_NONE_MATCH);
+    let is_small = file.size_bytes.unsigned_abs() <= COMPRESSED_MAX_BYTES;
+    if !is_whole || !is_small || !is_compressed(file) || !accepts_zstd(request) {
+        return None;
+    }
+    let mut answer = described(StatusCode::OK, file, &compressed_etag(file));
+    answer.insert_header((CONTENT_ENCODING, "zstd"));
+    Some(answer)
+}
+
+fn is_compressed(file: &File) -> bool {
+    file.storage_key.as_deref().is_some_and(names::is_compressed)
+}
+
+fn compressed_etag(file: &File) -> String {
+    format!("\"{}-zstd\"", file.hash.as_deref().unwrap_or_default())
+}
+
+/// Returns `true` if `Accept-Encoding` names `zstd`, and does not prefer `identity` (RFC 9110 §12.5.3).
+fn accepts_zstd(request: &HttpRequest) -> bool {
+    let Ok(accepted) = AcceptEncoding::parse(request) else { return false };
+    let weight = |coding: Encoding| {
+        let coding = Preference::Specific(coding);
+        accepted.iter().find(|one| one.item == coding).map(|one| one.quality)
+    };
+    let identity = weight(Encoding::identity()).unwrap_or(Quality::ZERO);
+    weight(Encoding::zstd()).is_some_and(|zstd| zstd > Quality::ZERO && zstd >= identity)
+}
+
 /// Outcome of [`prepare`].
 pub(crate) enum Prepared {
     /// A complete response without bytes of the file.
@@ -71,8 +110,10 @@ pub(crate) fn prepare(request: &HttpRequest, file: &File) -> Result<Prepared, Pr
     let size_bytes = file.size_bytes.unsigned_abs();
     let etag = format!("\"{}\"", file.hash.as_deref().unwrap_or_default());
     let headers = request.headers();
-    if text(headers, IF_NONE_MATCH).is_some_and(|value| includes_etag(value, &etag)) {
-        return Ok(Prepared::Done(described(StatusCode::NOT_MODIFIED, file, &etag).finish()));
+    for known in [&etag, &compressed_etag(file)] {
+        if text(headers, IF_NONE_MATCH).is_some_and(|value| includes_etag(value, known)) {
+            return Ok(Prepared::Done(described(StatusCode::NOT_MODIFIED, file, known).finish()));
+        }
     }
     let range_applies = text(headers, IF_RANGE).is_none_or(|value| value == etag);
     let wanted = match text(headers, RANGE).filter(|_| range_applies) {
@@ -109,6 +150,9 @@ fn described(status: StatusCode, file: &File, etag: &str) -> HttpResponseBuilder
         .insert_header((CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'"))
         .insert_header((REFERRER_POLICY, "no-referrer"))
         .insert_header((CACHE_CONTROL, "private, no-store"));
+    if is_compressed(file) {
+        answer.insert_header((VARY, "Accept-Encoding"));
+    }
     answer
 }
 

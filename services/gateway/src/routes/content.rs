@@ -2,11 +2,11 @@
 //! are sent as an attachment, so that browsers do not run them.
 
 use crate::application::access::viewer;
-use crate::application::content::send_noted;
+use crate::application::content::{compressed_length, send_compressed, send_noted};
 use crate::application::files::find::find;
 use crate::application::gateway::Gateway;
 use crate::application::reads::record_download;
-use crate::http::download::{Prepared, check_readable, prepare, without_bytes};
+use crate::http::download::{Prepared, check_readable, prepare, prepare_compressed, without_bytes};
 use crate::http::parameters::{Bytes, RangeHeaders};
 use crate::http::path::FilePath;
 use actix_web::{HttpRequest, HttpResponse, get, head, web};
@@ -24,7 +24,7 @@ routes!(get, head);
     extensions(("x-waybill-points" = json!(2))),
     params(("id" = Uuid, Path), RangeHeaders),
     responses(
-        (status = 200, description = "All bytes of the file", content_type = "*/*", body = Bytes),
+        (status = 200, description = "All bytes of the file. If the store has them compressed and the client accepts `zstd`, they have this content coding, and an `ETag` of their own", content_type = "*/*", body = Bytes),
         (status = 206, description = "The bytes of the range", content_type = "*/*", body = Bytes),
         (status = 304, description = "The copy of the client is current"),
         (status = 409, description = "`file_not_ready`: the file is not verified yet"),
@@ -56,6 +56,11 @@ pub(crate) async fn answer(
     check_readable(&file)?;
     let credential = Credential::Bearer { issued_at: principal.issued_at };
     let transfer = Transfer::new(gateway.access.clone(), company, viewer(principal), credential, facts, seen);
+    if let Some(answer) = prepare_compressed(request, &file) {
+        let slot = gateway.at_once.download(principal)?;
+        record_download(gateway, principal, RequestId::of(request), id).await?;
+        return send_compressed(gateway, &file, answer, slot, transfer).await;
+    }
     match prepare(request, &file)? {
         Prepared::Done(answer) => Ok(answer),
         Prepared::Body(answer, range) => {
@@ -89,8 +94,11 @@ pub(crate) async fn head(
 ) -> Result<HttpResponse, Problem> {
     let (file, _) = find(&request, &principal, id, &gateway, Operation::Download).await?;
     check_readable(&file)?;
+    if let Some(answer) = prepare_compressed(&request, &file) {
+        return Ok(without_bytes(answer, compressed_length(&gateway, &file).await?));
+    }
     Ok(match prepare(&request, &file)? {
         Prepared::Done(answer) => answer,
-        Prepared::Body(answer, range) => without_bytes(answer, range),
+        Prepared::Body(answer, range) => without_bytes(answer, range.len()),
     })
 }

@@ -13,7 +13,6 @@ use actix_web::http::header::{
 };
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, get, head, web};
 use waybill_http_kit::{Principal, Problem, RequestId};
-use waybill_schema::ByteRange;
 
 routes!(get, head);
 
@@ -81,7 +80,7 @@ pub(crate) async fn head(
 ) -> Result<HttpResponse, Problem> {
     let found = find_variant(&request, &principal, path, &gateway).await?;
     let status = if is_current(&request, &found) { StatusCode::NOT_MODIFIED } else { StatusCode::OK };
-    Ok(without_bytes(described(status, &found), ByteRange { from: 0, to: found.size_bytes }))
+    Ok(without_bytes(described(status, &found), found.size_bytes))
 }
 
 fn is_current(request: &HttpRequest, found: &Found) -> bool {

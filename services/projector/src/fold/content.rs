@@ -12,6 +12,8 @@ pub(super) fn files_of(event: &ContentEvent) -> &[FileId] {
     match event {
         ContentEvent::ContentShared(shared) => &shared.file_ids,
         ContentEvent::ContentReferenced(referenced) => &referenced.file_ids,
+        ContentEvent::ContentCompressed(compressed) => &compressed.file_ids,
+        ContentEvent::ContentNotCompressed(kept) => std::slice::from_ref(&kept.file_id),
         ContentEvent::ContentReleased(_) => &[],
     }
 }
@@ -37,18 +39,47 @@ pub(super) fn fold(
                 reference_count: count(shared.file_ids.len())?,
                 created_at: time,
                 updated_at: time,
+                stored_bytes: None,
             };
             if !tables.contents.add(row.clone()) {
                 // The earlier object was marked for deletion when its last file released it. This is a new object.
                 *tables.contents.change(id)? = row;
             }
-            refer(tables, &shared.file_ids, &shared.storage_bucket, &shared.storage_key)
+            refer(tables, &shared.file_ids, &shared.storage_bucket, &shared.storage_key, None)
         }
         ContentEvent::ContentReferenced(referenced) => {
             let content = tables.contents.change(id)?;
             content.reference_count += count(referenced.file_ids.len())?;
             content.updated_at = time;
-            refer(tables, &referenced.file_ids, &referenced.storage_bucket, &referenced.storage_key)
+            let stored_bytes = content.stored_bytes;
+            refer(tables, &referenced.file_ids, &referenced.storage_bucket, &referenced.storage_key, stored_bytes)
+        }
+        ContentEvent::ContentCompressed(compressed) => {
+            let stored_bytes = Some(big(compressed.stored_bytes));
+            let row = ContentRow {
+                company_id: company.0,
+                id,
+                hash: sha256.to_string(),
+                storage_bucket: compressed.storage_bucket.clone(),
+                storage_key: compressed.storage_key.clone(),
+                size_bytes: big(compressed.size_bytes),
+                reference_count: count(compressed.file_ids.len())?,
+                created_at: time,
+                updated_at: time,
+                stored_bytes,
+            };
+            if !tables.contents.add(row.clone()) {
+                let content = tables.contents.change(id)?;
+                *content = ContentRow { created_at: content.created_at, ..row };
+            }
+            refer(tables, &compressed.file_ids, &compressed.storage_bucket, &compressed.storage_key, stored_bytes)
+        }
+        ContentEvent::ContentNotCompressed(kept) => {
+            let file = tables.files.change(kept.file_id.0)?;
+            if file.purged_at.is_none() {
+                file.stored_bytes = Some(file.size_bytes);
+            }
+            Ok(())
         }
         // Content that only one file uses has no row.
         ContentEvent::ContentReleased(released) if tables.contents.get(id).is_some() => {
@@ -61,13 +92,23 @@ pub(super) fn fold(
     }
 }
 
-/// Sets the storage location of files. Skips purged files, because they have no bytes.
-fn refer(tables: &mut Tables, files: &[FileId], bucket: &str, key: &str) -> Result<(), Misfit> {
+/// Sets the storage location of files. Skips purged files, because they have no bytes. `stored_bytes` is the size of a compressed
+/// object.
+fn refer(
+    tables: &mut Tables,
+    files: &[FileId],
+    bucket: &str,
+    key: &str,
+    stored_bytes: Option<i64>,
+) -> Result<(), Misfit> {
     for file in files {
         let file = tables.files.change(file.0)?;
         if file.purged_at.is_none() {
             file.storage_bucket = Some(bucket.to_owned());
             file.storage_key = Some(key.to_owned());
+            if stored_bytes.is_some() {
+                file.stored_bytes = stored_bytes;
+            }
         }
     }
     Ok(())

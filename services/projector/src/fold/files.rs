@@ -124,6 +124,7 @@ pub(super) fn fold_file(tables: &mut Tables, id: FileId, event: &FileEvent, time
         FileEvent::FilePurged(_) => {
             file.purged_at = Some(time);
             file.preview = None;
+            file.stored_bytes = None;
             file.storage_key = None;
             file.storage_bucket = None;
         }
@@ -227,6 +228,7 @@ fn add_file(
         scan: None,
         released_at: None,
         preview: None,
+        stored_bytes: None,
     });
     if added { Ok(()) } else { Err(Misfit(format!("upload {id} started twice"))) }
 }

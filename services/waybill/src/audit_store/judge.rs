@@ -7,6 +7,7 @@ use waybill_domain::upload::Phase;
 use waybill_object_store::s3::Listed;
 use waybill_repository::{ContentAggregate, FileAggregate, LifecycleAggregate, Repository, UploadAggregate};
 use waybill_schema::{CompanyId, Sha256Digest, UploadId, names};
+use waybill_service_kit::now;
 
 /// Kind of an object that Waybill writes to the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +62,9 @@ pub(super) struct Judge {
     last: Option<(CompanyId, UploadId, Phase)>,
 }
 
+/// Maximum time in seconds between the first byte of a compressed object and the event that refers to it.
+const COMPRESSED_WITHIN_S: i64 = 24 * 3_600;
+
 /// Number of characters of an id in a key.
 const ID_LENGTH: usize = 36;
 
@@ -95,6 +99,10 @@ impl Judge {
         Ok(match self.standing(company, upload, &phase).await? {
             Standing::Running => Verdict::Needed,
             Standing::Ended(why) => Verdict::Unreferenced(why),
+            // The event that refers to it may be about to come.
+            Standing::File(..) if names::is_compressed(&it.key) && it.since + COMPRESSED_WITHIN_S > now().0 / 1_000 => {
+                Verdict::Needed
+            }
             Standing::File(sha256, key) if kind == Kind::Object && it.upload_id.is_none() => {
                 self.of_file(FileAggregate { company, file: upload }, sha256, key, &it.key).await?
             }
@@ -111,9 +119,7 @@ impl Judge {
         if self.repository.load(&FileAggregate { company, file }).await?.state.purged {
             return Ok(None);
         }
-        let content = self.repository.load(&ContentAggregate { company, sha256 }).await?.state;
-        let shared = content.object.filter(|_| content.references.contains(&file));
-        Ok(Some(shared.map_or(storage_key, |object| object.storage_key)))
+        Ok(Some(self.repository.key_of_file(&ContentAggregate { company, sha256 }, file, &storage_key).await?))
     }
 
     async fn phase(&mut self, company: CompanyId, upload: UploadId) -> Result<Phase, CommandError> {

@@ -10,7 +10,6 @@ mod candidate;
 
 use crate::metrics;
 use crate::reactions::{ReactionError, advance, check_parts, clear};
-use crate::share::share_of;
 use crate::{Worker, leftovers, parked, rooms};
 use chrono::{DateTime, Duration as Span, Utc};
 use futures_util::future::BoxFuture;
@@ -134,7 +133,7 @@ impl Sweep<'_> {
     /// Returns this worker's share of the candidates.
     fn share(&self) -> Share {
         let alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner);
-        share_of(self.worker.id.0, &alive, time_now().timestamp())
+        alive::share_of(self.worker.id.0, &alive, time_now().timestamp())
     }
 
     fn page(&self, after: Place) -> Page {

@@ -18,7 +18,7 @@ impl Aggregate for ContentAggregate {
     type State = State;
     type Command = Command;
     type Event = ContentEvent;
-    const SNAPSHOT_VERSION: Option<u16> = Some(1);
+    const SNAPSHOT_VERSION: Option<u16> = Some(2);
 
     fn subject(&self) -> Subject {
         Subject::new(self.company, Entity::Content(self.sha256))

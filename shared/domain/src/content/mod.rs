@@ -1,15 +1,18 @@
-//! Content: an object that several files of a company with equal bytes refer to. It exists as long as a file refers to
-//! it.
+//! Content: an object that several files of a company with equal bytes refer to, or a compressed object. It exists as
+//! long as a file refers to it.
 
 mod aggregate;
+pub mod compression;
 
 pub use aggregate::ContentAggregate;
 
 use crate::Refusal;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use waybill_schema::FileId;
-use waybill_schema::events::{ContentEvent, ContentReferenced, ContentReleased, ContentShared};
+use waybill_schema::events::{
+    ContentCompressed, ContentEvent, ContentNotCompressed, ContentReferenced, ContentReleased, ContentShared,
+};
+use waybill_schema::{FileId, names};
 
 /// Object in the object store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,7 +23,7 @@ pub struct Object {
     pub storage_key: String,
 }
 
-/// Content, folded from its events. There are no events for bytes that only one file has.
+/// Content, folded from its events. There are no events for bytes that only one file has, before they are compressed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     /// The object with the bytes. It moves to `doomed` after its last reference was released, and is never used again.
@@ -31,6 +34,10 @@ pub struct State {
     pub released: BTreeSet<FileId>,
     /// Objects that no file refers to any more. They will be deleted.
     pub doomed: Vec<Object>,
+    /// Objects that the object has replaced. They are deleted later than the event, so that downloads of them can end.
+    pub replaced: Vec<Object>,
+    /// Files whose compression would gain too little.
+    pub not_compressed: BTreeSet<FileId>,
 }
 
 /// Verified file with the same bytes in its own object.
@@ -42,6 +49,17 @@ pub struct Holder {
     pub object: Object,
     /// Size of the object in bytes.
     pub size_bytes: u64,
+}
+
+/// A compressed object with the bytes of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compressed {
+    /// The file, with the object that was compressed.
+    pub of: Holder,
+    /// The compressed object.
+    pub object: Object,
+    /// Size of the compressed object in bytes.
+    pub stored_bytes: u64,
 }
 
 /// Command to content.
@@ -57,6 +75,10 @@ pub enum Command {
     },
     /// Record that a file was purged.
     Release(FileId),
+    /// Let all files refer to a compressed object.
+    Compress(Compressed),
+    /// Record that the compression of a file would gain too little.
+    KeepUncompressed(FileId),
 }
 
 /// Applies one event to the state.
@@ -73,7 +95,22 @@ pub fn evolve(state: &mut State, event: &ContentEvent) {
             state.released.insert(released.file_id);
             if state.references.is_empty() {
                 state.doomed.extend(state.object.take());
+                state.doomed.append(&mut state.replaced);
             }
+        }
+        ContentEvent::ContentCompressed(compressed) => {
+            state.replaced.push(Object {
+                storage_bucket: compressed.replaced_bucket.clone(),
+                storage_key: compressed.replaced_key.clone(),
+            });
+            state.object = Some(Object {
+                storage_bucket: compressed.storage_bucket.clone(),
+                storage_key: compressed.storage_key.clone(),
+            });
+            state.references.extend(&compressed.file_ids);
+        }
+        ContentEvent::ContentNotCompressed(kept) => {
+            state.not_compressed.insert(kept.file_id);
         }
     }
 }
@@ -90,7 +127,43 @@ pub fn decide(state: &State, command: Command) -> Result<Option<ContentEvent>, R
             let others = state.references.len() - usize::from(state.references.contains(&file));
             ContentReleased { file_id: file, references: others as u64 }.into()
         }),
+        Command::Compress(compressed) => compress(state, compressed),
+        Command::KeepUncompressed(file) => {
+            let is_decided = state.not_compressed.contains(&file) || state.has_compressed(file);
+            (!state.released.contains(&file) && !is_decided).then(|| ContentNotCompressed { file_id: file }.into())
+        }
     })
+}
+
+impl State {
+    /// Returns `true` if the file refers to a compressed object.
+    pub fn has_compressed(&self, file: FileId) -> bool {
+        let is_compressed = |object: &Object| names::is_compressed(&object.storage_key);
+        self.references.contains(&file) && self.object.as_ref().is_some_and(is_compressed)
+    }
+}
+
+/// A compressed object replaces only the object that it was made of, and only for a file that refers to it. If another event has
+/// replaced or released that object in the meantime, there is no event.
+fn compress(state: &State, Compressed { of, object, stored_bytes }: Compressed) -> Option<ContentEvent> {
+    let file_ids = match &state.object {
+        Some(current) if *current == of.object && *current != object && state.references.contains(&of.file) => {
+            state.references.iter().copied().collect()
+        }
+        None if !state.released.contains(&of.file) && of.object != object => vec![of.file],
+        _ => return None,
+    };
+    let (replaced, size_bytes) = (of.object, of.size_bytes);
+    let event = ContentCompressed {
+        file_ids,
+        storage_bucket: object.storage_bucket,
+        storage_key: object.storage_key,
+        size_bytes,
+        stored_bytes,
+        replaced_bucket: replaced.storage_bucket,
+        replaced_key: replaced.storage_key,
+    };
+    Some(event.into())
 }
 
 fn share(state: &State, mut files: Vec<FileId>, holder: Option<Holder>) -> Option<ContentEvent> {

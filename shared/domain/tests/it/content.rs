@@ -17,6 +17,12 @@ fn holder(number: u128) -> Holder {
     Holder { file: id(number), object, size_bytes: 1 }
 }
 
+/// Returns a compressed object of the object `of` with the bytes of a file.
+fn compressed(number: u128, of: Object, name: &str) -> Compressed {
+    let object = Object { storage_bucket: "b".to_owned(), storage_key: name.to_owned() };
+    Compressed { of: Holder { file: id(number), object: of, size_bytes: 100 }, object, stored_bytes: 10 }
+}
+
 fn given(events: impl IntoIterator<Item = ContentEvent>) -> Given<ContentAggregate> {
     Given::new(events)
 }
@@ -46,19 +52,77 @@ fn a_file_that_is_purged_before_others_know_of_it_holds_nothing_for_them() {
     assert_eq!((content.state().object.as_ref(), content.state().references.len()), (None, 0));
 }
 
+#[test]
+fn a_compressed_object_of_one_file_serves_the_next_ones() {
+    let mut content = given([]);
+    run(&mut content, Command::Compress(compressed(1, holder(1).object, "z")));
+    run(&mut content, Command::Share { files: vec![id(2)], holder: Some(holder(1)) });
+    let state = content.state();
+    assert_eq!((state.references.len(), state.object.as_ref().unwrap().storage_key.as_str()), (2, "z"));
+    assert_eq!((state.doomed.len(), state.replaced.as_slice()), (0, [holder(1).object].as_slice()));
+    // Another process compressed the same object at the same time, or the object of a file that shares another one.
+    for of in [holder(1).object, holder(2).object] {
+        content.when(Command::Compress(compressed(1, of, "y"))).then_nothing();
+    }
+}
+
+#[test]
+fn nothing_replaces_the_object_of_a_purged_file() {
+    let mut content = given([]);
+    run(&mut content, Command::Release(id(1)));
+    content.when(Command::Compress(compressed(1, holder(1).object, "z"))).then_nothing();
+    content.when(Command::KeepUncompressed(id(1))).then_nothing();
+}
+
+#[test]
+fn only_a_file_that_refers_to_an_object_can_have_it_replaced() {
+    let mut content = given([]);
+    run(&mut content, Command::Share { files: vec![id(1), id(2)], holder: Some(holder(2)) });
+    run(&mut content, Command::Release(id(1)));
+    // The objects of the purged file, and what was made for it, are deleted.
+    content.when(Command::Compress(compressed(1, holder(2).object, "z"))).then_nothing();
+    run(&mut content, Command::Compress(compressed(2, holder(2).object, "z")));
+    assert_eq!((content.state().doomed.len(), content.state().replaced.len()), (0, 1));
+    run(&mut content, Command::Release(id(2)));
+    assert_eq!((content.state().doomed.len(), content.state().replaced.len()), (2, 0));
+}
+
+#[test]
+fn a_file_is_compressed_only_if_that_gains_enough() {
+    use waybill_domain::content::compression::{is_promising, stored_max};
+    assert!(is_promising(1_000, 850) && !is_promising(1_000, 851));
+    assert_eq!(stored_max(1_000_000), 900_000);
+    let mut content = given([]);
+    run(&mut content, Command::KeepUncompressed(id(1)));
+    assert_eq!(content.state().object, None);
+}
+
 proptest! {
     /// For every order of commands: an object is doomed only when no file refers to it, a released file never refers to
-    /// the content again, and no file ever refers to a doomed object.
+    /// the content again, no file ever refers to a doomed object, and all files refer to the compressed one.
     #[test]
     fn an_object_lives_as_long_as_a_file_refers_to_it(
-        steps in prop::collection::vec((any::<bool>(), prop::collection::vec(0..8_u128, 1..4), 0..8_u128), 1..60),
+        steps in prop::collection::vec((0..4_u8, prop::collection::vec(0..8_u128, 1..4), 0..8_u128), 1..60),
     ) {
         let mut content = given([]);
         let mut there: BTreeSet<UploadId> = BTreeSet::new();
         let mut gone = BTreeSet::new();
-        for (shares, files, other) in steps {
+        for (step, (kind, files, other)) in steps.into_iter().enumerate() {
             let before = content.state().object.clone();
-            if shares {
+            if kind == 0 {
+                // The process may have seen the object of the file, or the shared one.
+                let of = before.clone().filter(|_| files.len() > 1).unwrap_or_else(|| holder(other).object);
+                run(&mut content, Command::Compress(compressed(other, of.clone(), &format!("z{step}"))));
+                let state = content.state();
+                if state.object != before {
+                    prop_assert!(state.replaced.contains(&of) && before.is_none_or(|before| before == of));
+                    prop_assert!(state.references.contains(&id(other)));
+                }
+                if there.is_empty() {
+                    there.extend(&state.references);
+                    prop_assert!(there.iter().all(|file| *file == id(other)));
+                }
+            } else if kind == 1 {
                 let files: Vec<UploadId> = files.into_iter().map(id).collect();
                 run(&mut content, Command::Share { files: files.clone(), holder: Some(holder(other)) });
                 let state = content.state();
@@ -80,7 +144,9 @@ proptest! {
             prop_assert_eq!(&state.references, &there);
             prop_assert!(state.references.is_disjoint(&gone));
             prop_assert_eq!(state.object.is_some(), !there.is_empty());
-            prop_assert!(state.object.iter().all(|object| !state.doomed.contains(object)));
+            let is_gone = |object| state.doomed.contains(object) || state.replaced.contains(object);
+            prop_assert!(!state.object.iter().any(is_gone));
+            prop_assert!(state.object.is_some() || state.replaced.is_empty());
         }
     }
 }

@@ -20,6 +20,9 @@ const SCANS: &str = include_str!("../../../../nats/consumers/scans.json");
 /// Definition of the consumer of files that can become readable.
 const PREVIEWS: &str = include_str!("../../../../nats/consumers/previews.json");
 
+/// Definition of the consumer of contents that were compressed.
+const REPLACED: &str = include_str!("../../../../nats/consumers/replaced.json");
+
 /// Consumer that a role creates while it has a purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Passing {
@@ -27,6 +30,8 @@ pub enum Passing {
     Scans,
     /// Files that can become readable, for previews.
     Previews,
+    /// Contents that were compressed.
+    Replaced,
 }
 
 impl Passing {
@@ -35,6 +40,7 @@ impl Passing {
         match self {
             Self::Scans => names::SCANS_DURABLE,
             Self::Previews => names::PREVIEWS_DURABLE,
+            Self::Replaced => names::REPLACED_DURABLE,
         }
     }
 
@@ -42,6 +48,7 @@ impl Passing {
         match self {
             Self::Scans => SCANS,
             Self::Previews => PREVIEWS,
+            Self::Replaced => REPLACED,
         }
     }
 }

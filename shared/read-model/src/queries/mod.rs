@@ -5,6 +5,7 @@
 mod access;
 mod blocks;
 mod candidates;
+mod compression;
 mod contents;
 mod directory;
 mod files;
@@ -28,6 +29,7 @@ pub use access::{
 };
 pub use blocks::{EventPositions, LastEvent, event_positions, last_events};
 pub use candidates::{Overdue, Page, Place, Share};
+pub use compression::{ToCompress, files_to_compress};
 pub use contents::files_with_digests;
 pub use directory::{is_user_known, was_member_since};
 pub use files::{

@@ -168,7 +168,7 @@ row! {
 }
 
 row! {
-    /// An object that several files of a company with equal digests refer to.
+    /// An object that several files of a company with equal digests refer to, or a compressed object.
     ContentRow, content, key: "company_id, id", id: id, of: company_id, {
         company_id: Uuid,
         id: Uuid,
@@ -179,6 +179,7 @@ row! {
         reference_count: i32,
         created_at: DateTime<Utc>,
         updated_at: DateTime<Utc>,
+        stored_bytes: Option<i64>,
     }
 }
 
@@ -212,6 +213,7 @@ row! {
         scan: Option<serde_json::Value>,
         released_at: Option<DateTime<Utc>>,
         preview: Option<serde_json::Value>,
+        stored_bytes: Option<i64>,
     }
 }
 

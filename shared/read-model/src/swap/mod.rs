@@ -110,6 +110,7 @@ pub fn exchange<'a>(
              FROM projection_checkpoint o WHERE o.partition = n.partition; \
              INSERT INTO {beside}.projector SELECT * FROM projector ON CONFLICT DO NOTHING; \
              INSERT INTO {beside}.sweeper SELECT * FROM sweeper ON CONFLICT DO NOTHING; \
+             INSERT INTO {beside}.compressor SELECT * FROM compressor ON CONFLICT DO NOTHING; \
              ALTER SCHEMA {live} RENAME TO {old}; \
              COMMENT ON SCHEMA {old} IS '{REPLACED}'; \
              ALTER SCHEMA {beside} RENAME TO {live}"

@@ -19,7 +19,7 @@ where
 #[test]
 fn another_shape_of_a_state_has_another_version() {
     let shapes = [
-        ("content", shape::<ContentAggregate>(), (Some(1), 4)),
+        ("content", shape::<ContentAggregate>(), (Some(2), 5)),
         ("directory", shape::<DirectoryAggregate>(), (Some(3), 26)),
         ("file", shape::<FileAggregate>(), (Some(3), 11)),
         ("quota", shape::<QuotaAggregate>(), (Some(5), 7)),

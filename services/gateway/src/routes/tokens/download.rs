@@ -25,7 +25,7 @@ use waybill_object_store::presign::Presign;
 use waybill_read_model::queries::File;
 use waybill_repository::Context;
 use waybill_schema::ErrorCode;
-use waybill_schema::{Actor, Sha256Digest};
+use waybill_schema::{Actor, Sha256Digest, names};
 use waybill_service_kit::{new_id, now};
 
 routes!(download);
@@ -95,14 +95,18 @@ pub(crate) async fn download(
         Prepared::Body(answer, range) => (answer, range),
     };
     if request.method() == Method::HEAD {
-        return Ok(without_bytes(answer, range));
+        return Ok(without_bytes(answer, range.len()));
     }
     if preview::only_looks(request.headers()) {
         return Ok(preview::page());
     }
     // Before the download is recorded, because a refused request must not use one up.
     let slot = gateway.at_once.download_by_link(company, token, id.address)?;
-    let is_redirected = gateway.tokens.is_redirected(&issued);
+    // The store can only send the bytes that it has, which are those of the file unless the object is compressed.
+    let redirect_to = match gateway.tokens.is_redirected(&issued) {
+        true => Some(key_of(&gateway, &file).await?).filter(|key| !names::is_compressed(key)),
+        false => None,
+    };
     let by = by(&request, id);
     let mut asked = Asked {
         request: new_id(),
@@ -133,9 +137,9 @@ pub(crate) async fn download(
         served => served,
     };
     served?;
-    if is_redirected {
+    if let Some(key) = redirect_to {
         gateway.tokens.end(&download, range).await;
-        return redirect(&gateway, &file).await;
+        return redirect(&gateway, &file, &key).await;
     }
     let transfer =
         Transfer::new(gateway.access.clone(), company, viewer, Credential::Link { token, issued_at }, facts, seen);
@@ -149,13 +153,11 @@ fn by(request: &HttpRequest, id: RequestId) -> By {
     By { ip_address: id.client(), user_agent }
 }
 
-/// Redirects to a presigned URL of the file's object. The key can come from the log if the tables do not have it yet.
-/// The media type and the file name are part of the signature.
-async fn redirect(gateway: &Gateway, file: &File) -> Result<HttpResponse, Problem> {
-    let key = key_of(gateway, file).await?;
+/// Redirects to a presigned URL of the file's object. The media type and the file name are part of the signature.
+async fn redirect(gateway: &Gateway, file: &File, key: &str) -> Result<HttpResponse, Problem> {
     let content_disposition = disposition(file.display_name.as_ref().unwrap_or(&file.original_name));
     let wanted = Presign::GetObject { content_type: &file.mime_type, content_disposition: &content_disposition };
-    let signed = gateway.presigner.presign(&key, &wanted, REDIRECT_LIFETIME);
+    let signed = gateway.presigner.presign(key, &wanted, REDIRECT_LIFETIME);
     let signed = signed.await.or_problem("signing a download")?;
     Ok(HttpResponse::Found()
         .insert_header((LOCATION, signed.url))
