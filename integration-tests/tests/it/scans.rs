@@ -87,6 +87,34 @@ async fn is_never_readable(client: &Client, file: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_completion_that_prefers_to_wait_waits_for_the_verdict() {
+    let clamd = ClamdServer::start().await;
+    let stack = Stack::with(scanned_by(&clamd, "require")).await;
+    let client = stack.client();
+    let content = bytes(9, 300_000);
+    let upload = client.start(content.len() as u64).await.expect(201).text("upload_id");
+    client.put_chunk(&upload, 0, content.clone()).await.expect(200);
+    let complete = |wait: &str| {
+        let request = client.request(Method::POST, &format!("/v1/uploads/{upload}/complete"));
+        request.header("Prefer", format!("wait={wait}"))
+    };
+    let done = client.send(complete("60")).await.expect(200);
+    let read = client.get_after(&format!("/v1/files/{upload}"), &done).await.expect(200);
+    assert_eq!((&read.body["scan"]["verdict"], &read.body["is_processed"]), (&json!("CLEAN"), &json!(true)));
+    assert!(client.content(&upload).await == content);
+    // Without a scanner, it waits no longer than it was told to.
+    clamd.hang();
+    let other = client.start(5).await.expect(201).text("upload_id");
+    client.put_chunk(&other, 0, "hello").await.expect(200);
+    let done = client.request(Method::POST, &format!("/v1/uploads/{other}/complete")).header("Prefer", "wait=2");
+    client.send(done).await.expect(200);
+    client.get(&format!("/v1/files/{other}/content")).await.refused(409, "file_not_ready");
+    clamd.go_on();
+    assert_eq!(verdict(&client, &other).await, "CLEAN");
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_infected_file_is_never_readable_by_any_protocol_if_a_scan_is_required() {
     let clamd = ClamdServer::start().await;
     let stack = Stack::with(Options { shape: Shape::Apart, ..scanned_by(&clamd, "require") }).await;

@@ -55,7 +55,7 @@ pub async fn preview_all(
         // The rules of the companies come from the log. This ends with the process.
         tokio::spawn(config.access.clone().follow(partition, Shutdown::new()));
     }
-    let at_once = config.settings.previews_at_once as usize;
+    let at_once = config.settings.previews.previews_at_once as usize;
     let mut all = Previewed::default();
     let company_id = company.unwrap_or(CompanyId(Uuid::nil()));
     let mut after = FileKey { company_id, file_id: UploadId(Uuid::nil()) };

@@ -29,4 +29,4 @@ mod settings;
 
 pub use config::Config;
 pub use server::Server;
-pub use settings::ContentSettings;
+pub use settings::{ContentSettings, PreviewSettings};

@@ -157,8 +157,8 @@ impl Previews {
             access: config.access.clone(),
             store: config.store.clone(),
             file_bytes: FileBytes::new(config.store.clone()),
-            renderer: config.settings.renderer(),
-            places: Places::new(config.settings.previews_at_once as usize),
+            renderer: config.settings.previews.renderer(),
+            places: Places::new(config.settings.previews.previews_at_once as usize),
             is_possible: AtomicBool::new(false),
             failures: Failures::default(),
         }

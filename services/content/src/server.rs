@@ -74,7 +74,7 @@ impl Server {
 /// Starts the previews, or deletes their consumers while they are off.
 fn start_previews(config: &Config, partitions: Range<u32>, tasks: &mut JoinSet<()>, shutdown: &Shutdown) {
     let (nats, shutdown) = (config.nats.clone(), shutdown.clone());
-    if !config.settings.previews {
+    if !config.settings.previews.previews {
         tasks.spawn(delete_consumers(nats, partitions, shutdown));
         return;
     }

@@ -43,28 +43,9 @@ pub struct ContentSettings {
     /// Number of days after which a file is scanned again with newer signatures
     #[arg(long, env = "WAYBILL_RESCAN_AFTER_DAYS", default_value_t = 28)]
     pub rescan_after_days: u32,
-    /// Make previews of pictures and PDF documents. Set the same value for all processes with the role content
-    #[arg(long, env = "WAYBILL_PREVIEWS", default_value_t = true, action = clap::ArgAction::Set)]
-    pub previews: bool,
-    /// Number of previews that are made at the same time. A company alone gets three quarters of them. Each one takes up to 512 MiB
-    /// of memory, and CPU time at the lowest priority
-    #[arg(long, env = "WAYBILL_PREVIEWS_AT_ONCE", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1_000))]
-    pub previews_at_once: u32,
-    /// Restriction of the program that makes previews. `required`: there are no previews on a system without Landlock
-    /// (Linux before 5.13). `best-effort`: the program then runs with resource limits and filtered system calls
-    #[arg(long, env = "WAYBILL_RENDER_SANDBOX", default_value = "required")]
-    pub render_sandbox: RenderSandbox,
-    /// Program that makes previews: a `waybill` of the same version. Default: this program
-    #[arg(long, env = "WAYBILL_RENDER_PROGRAM", value_name = "PATH")]
-    pub render_program: Option<PathBuf>,
-    /// Program that turns an HEIC picture into PNG or JPEG on its standard output. Its only argument is the path of the picture.
-    /// Without it, such pictures have no previews
-    #[arg(long, env = "WAYBILL_HEIC_PROGRAM", value_name = "PATH")]
-    pub heic_program: Option<PathBuf>,
-    /// Program that turns a video into a PNG or JPEG picture on its standard output. Its only argument is the path of a file with
-    /// the first 64 MiB of the video. Without it, videos have no previews
-    #[arg(long, env = "WAYBILL_VIDEO_PROGRAM", value_name = "PATH")]
-    pub video_program: Option<PathBuf>,
+    /// Previews.
+    #[command(flatten)]
+    pub previews: PreviewSettings,
     /// Compress the objects of files whose bytes allow it. Set the same value for all processes with the role content
     #[arg(long, env = "WAYBILL_COMPRESSION", default_value_t = true, action = clap::ArgAction::Set)]
     pub compression: bool,
@@ -109,7 +90,35 @@ pub struct ContentSettings {
     pub content_search_ms: u64,
 }
 
-impl ContentSettings {
+/// Settings of the previews.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Content")]
+pub struct PreviewSettings {
+    /// Make previews of pictures and PDF documents. Set the same value for all processes with the role content
+    #[arg(long, env = "WAYBILL_PREVIEWS", default_value_t = true, action = clap::ArgAction::Set)]
+    pub previews: bool,
+    /// Number of previews that are made at the same time. A company alone gets three quarters of them. Each one takes up to 512 MiB
+    /// of memory, and CPU time at the lowest priority
+    #[arg(long, env = "WAYBILL_PREVIEWS_AT_ONCE", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub previews_at_once: u32,
+    /// Restriction of the program that makes previews. `required`: there are no previews on a system without Landlock
+    /// (Linux before 5.13). `best-effort`: the program then runs with resource limits and filtered system calls
+    #[arg(long, env = "WAYBILL_RENDER_SANDBOX", default_value = "required")]
+    pub render_sandbox: RenderSandbox,
+    /// Program that makes previews: a `waybill` of the same version. Default: this program
+    #[arg(long, env = "WAYBILL_RENDER_PROGRAM", value_name = "PATH")]
+    pub render_program: Option<PathBuf>,
+    /// Program that turns an HEIC picture into PNG or JPEG on its standard output. Its only argument is the path of the picture.
+    /// Without it, such pictures have no previews
+    #[arg(long, env = "WAYBILL_HEIC_PROGRAM", value_name = "PATH")]
+    pub heic_program: Option<PathBuf>,
+    /// Program that turns a video into a PNG or JPEG picture on its standard output. Its only argument is the path of a file with
+    /// the first 64 MiB of the video. Without it, videos have no previews
+    #[arg(long, env = "WAYBILL_VIDEO_PROGRAM", value_name = "PATH")]
+    pub video_program: Option<PathBuf>,
+}
+
+impl PreviewSettings {
     /// Returns the program that makes previews.
     pub(crate) fn renderer(&self) -> Renderer {
         // The link of the kernel still works after the file was replaced during an upgrade.
@@ -118,6 +127,16 @@ impl ContentSettings {
         Renderer { program, heic, video, sandbox: self.render_sandbox }
     }
 
+    /// Checks whether the program that makes previews can run with restricted rights and decode a picture.
+    ///
+    /// # Errors
+    /// The reason why not.
+    pub async fn check(&self) -> Result<(), String> {
+        self.renderer().check().await.map_err(|error| error.to_string())
+    }
+}
+
+impl ContentSettings {
     /// Returns the time for which a scan waits for clamd.
     pub(crate) fn clamd_timeout(&self) -> Duration {
         Duration::from_secs(self.clamd_timeout_s)

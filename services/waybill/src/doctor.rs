@@ -11,6 +11,7 @@ use serde_json::json;
 use std::process::ExitCode;
 use std::time::Duration;
 use store::Probe;
+use waybill_content::PreviewSettings;
 use waybill_content::clamd::{Address, Clamd, ClamdError};
 use waybill_event_log::jetstream;
 use waybill_read_model::Database;
@@ -54,6 +55,8 @@ pub(crate) struct DoctorArgs {
     /// Address of clamd: `tcp:HOST:PORT` or `unix:PATH`
     #[arg(long, env = "WAYBILL_CLAMD", help_heading = "Content")]
     clamd: Option<Address>,
+    #[command(flatten)]
+    previews: PreviewSettings,
 }
 
 pub(crate) async fn doctor(args: DoctorArgs) -> Result<ExitCode, CommandError> {
@@ -78,6 +81,9 @@ pub(crate) async fn doctor(args: DoctorArgs) -> Result<ExitCode, CommandError> {
     });
     if let Some(address) = args.clamd {
         findings.push(Check::new("clamd", clamd(address).await));
+    }
+    if args.previews.previews {
+        findings.push(Check { what: "previews".to_owned(), found: previews(&args.previews).await });
     }
     findings.push(secrets("secrets of audit exports", args.gateway_secrets.audit()));
     findings.push(secrets("secrets of cursors", args.gateway_secrets.cursors()));
@@ -135,6 +141,13 @@ async fn clamd(address: Address) -> Result<String, String> {
         ScanResult::Clean | ScanResult::Unscanned { .. } => {
             Err("it does not find the EICAR test file; load the signatures with freshclam".to_owned())
         }
+    }
+}
+
+async fn previews(settings: &PreviewSettings) -> Found {
+    match settings.check().await {
+        Ok(()) => Found::Good("the program that makes them runs with restricted rights".to_owned()),
+        Err(reason) => Found::Limit(format!("{reason}; files get no previews, see WAYBILL_RENDER_SANDBOX")),
     }
 }
 

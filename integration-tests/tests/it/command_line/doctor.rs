@@ -21,10 +21,20 @@ async fn doctor_says_what_is_missing() {
     assert_eq!(healthy.code, Some(0), "{healthy:?}");
     assert!(healthy.events.len() > 10 && healthy.events.iter().all(|check| check["ok"] == true), "{healthy:?}");
 
+    let previews =
+        |told: &[Value]| told.iter().find(|check| check["check"] == "previews").map(|check| check["level"].clone());
+    assert_eq!(previews(&healthy.events), Some(json!("ok")));
+
     let mut wrong = settings.clone();
     wrong.extend(
-        ["--partitions=2", "--database-schema=nobody", "--s3-bucket=there-is-none", "--worker-secret=short"]
-            .map(str::to_owned),
+        [
+            "--partitions=2",
+            "--database-schema=nobody",
+            "--s3-bucket=there-is-none",
+            "--worker-secret=short",
+            "--render-program=/bin/false",
+        ]
+        .map(str::to_owned),
     );
     wrong.retain(|arg| {
         !(settings.contains(arg)
@@ -34,6 +44,7 @@ async fn doctor_says_what_is_missing() {
     assert_eq!(ill.code, Some(1), "{ill:?}");
     let complaints: Vec<&str> =
         ill.events.iter().filter(|check| check["ok"] == false).map(|check| check["detail"].as_str().unwrap()).collect();
+    assert_eq!(previews(&ill.events), Some(json!("limit")));
     for advice in ["set WAYBILL_PARTITIONS=1", "run `waybill provision`", "WAYBILL_S3_ENDPOINT", "32 are needed"] {
         assert!(complaints.iter().any(|complaint| complaint.contains(advice)), "{advice} is missing in {complaints:?}");
     }

@@ -1,5 +1,6 @@
 //! `POST /v1/uploads/{id}/complete` and `DELETE /v1/uploads/{id}`.
 
+use crate::application::completion_wait::until_scanned;
 use crate::application::gateway::Gateway;
 use crate::application::uploads::description::parse_sha256;
 use crate::application::uploads::end::{cancel_upload, finish};
@@ -11,24 +12,25 @@ use crate::http::response::POSITION;
 use crate::routes::uploads::status::status;
 use actix_web::{HttpRequest, HttpResponse, delete, post, web};
 use std::time::Duration;
+use tokio::time::Instant;
 use waybill_api::uploads::{Completion, UploadStatus};
 use waybill_data_plane::refused;
 use waybill_domain::Refusal;
 use waybill_domain::upload::{Phase, State};
 use waybill_http_kit::{Principal, Problem, RequestId};
-use waybill_repository::{Loaded, UploadAggregate};
+use waybill_repository::{FileAggregate, Loaded, UploadAggregate};
 use waybill_schema::{Position, UploadId};
 
 routes!(cancel, complete);
 
 /// Completes an upload
 ///
-/// A worker then verifies the file. With `Prefer: wait=N`, the response waits for the verification for at most N
-/// seconds.
+/// A worker then verifies the file. With `Prefer: wait=N`, the response waits for the verification, and for the virus scan if the
+/// company requires one, for at most N seconds.
 #[utoipa::path(
     tag = "uploads",
     operation_id = "complete_upload",
-    params(("id" = Uuid, Path), ("Prefer" = Option<String>, Header, description = "`wait=N`: seconds to wait for the verification (RFC 7240)")),
+    params(("id" = Uuid, Path), ("Prefer" = Option<String>, Header, description = "`wait=N`: seconds to wait for the verification and a required virus scan (RFC 7240)")),
     request_body = Option<Completion>,
     responses(
         (status = 200, description = "The file is verified", body = UploadStatus),
@@ -52,7 +54,12 @@ pub(crate) async fn complete(
     let (aggregate, mut loaded) = gateway.upload(&principal, upload).await?;
     let context = gateway.context(&principal, id);
     let patience = preferred(&request).unwrap_or(Duration::ZERO);
+    let until = Instant::now() + patience;
     finish(&gateway, &aggregate, &mut loaded, &context, declared_sha256, patience).await?;
+    if !patience.is_zero() && matches!(loaded.state.phase, Phase::Verified { .. }) {
+        let file = FileAggregate { company: aggregate.company, file: upload };
+        loaded.read_to = loaded.read_to.max(until_scanned(&gateway, &file, until).await?);
+    }
     answer(&gateway, &aggregate, upload, &loaded, 200)
 }
 
