@@ -102,7 +102,7 @@ async fn a_completion_that_prefers_to_wait_waits_for_the_verdict() {
     let read = client.get_after(&format!("/v1/files/{upload}"), &done).await.expect(200);
     assert_eq!((&read.body["scan"]["verdict"], &read.body["is_processed"]), (&json!("CLEAN"), &json!(true)));
     assert!(client.content(&upload).await == content);
-    // Without a scanner, it waits no longer than it was told to.
+    // If clamd does not answer, the completion ends after the preferred time.
     clamd.hang();
     let other = client.start(5).await.expect(201).text("upload_id");
     client.put_chunk(&other, 0, "hello").await.expect(200);

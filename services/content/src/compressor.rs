@@ -278,7 +278,7 @@ impl Compressor {
         let key = names::compressed_key(company, file, new_id());
         match compress(store, source, &key, self.settings.compression_level).await? {
             Encoded::TooLarge => Ok(None),
-            Encoded::Stored(_) => match read_back(store, &key, source).await? {
+            Encoded::Stored => match read_back(store, &key, source).await? {
                 Some(stored_bytes) => Ok(Some((key, stored_bytes))),
                 None => {
                     store.delete(&key).await?;

@@ -47,8 +47,8 @@ pub(crate) enum EncodingError {
 /// Result of a compression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Encoded {
-    /// There is an object of this size in bytes. Nobody has checked it.
-    Stored(u64),
+    /// There is an object, which must be read back.
+    Stored,
     /// Compression would gain too little. There is no object.
     TooLarge,
 }
@@ -75,7 +75,8 @@ pub(crate) async fn compress(
     match written {
         Ok(true) if Sha256Digest(sha256.finalize().into()) == source.sha256 => {
             let (_, end) = encoder.finish();
-            Ok(Encoded::Stored(object.finish(end).await?))
+            object.finish(end).await?;
+            Ok(Encoded::Stored)
         }
         written => {
             object.abort().await;
@@ -251,9 +252,8 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Completes the object with its last bytes, and returns its size.
-    async fn finish(mut self, end: Vec<u8>) -> Result<u64, StoreError> {
-        self.written += length_of(&end);
+    /// Completes the object with its last bytes.
+    async fn finish(mut self, end: Vec<u8>) -> Result<(), StoreError> {
         self.next.extend(end);
         let done = match self.upload_id {
             Some(_) => self.complete().await,
@@ -263,11 +263,10 @@ impl<'a> Writer<'a> {
                 self.store.put(self.key, bytes, crc).await.map(drop)
             }
         };
-        let written = self.written;
         if done.is_err() {
             self.abort().await;
         }
-        done.map(|()| written)
+        done
     }
 
     async fn complete(&mut self) -> Result<(), StoreError> {
