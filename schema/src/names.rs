@@ -136,6 +136,14 @@ pub fn object_key(company: CompanyId, upload: UploadId, name: impl Display) -> S
     format!("{}-{name}", objects_prefix(company, upload))
 }
 
+/// Returns the upload to which an object belongs; `None` if this is no key of [`object_key`].
+pub fn object_owner(key: &str) -> Option<UploadId> {
+    const ID_LENGTH: usize = 36;
+    let (_, rest) = key.strip_prefix(OBJECTS)?.split_once('/')?;
+    let (upload, name) = rest.split_at_checked(ID_LENGTH)?;
+    upload.parse().ok().filter(|_| name.starts_with('-'))
+}
+
 /// End of the keys of compressed objects.
 const COMPRESSED: &str = "-zst";
 

@@ -39,7 +39,7 @@ const PAGE: i64 = 16;
 /// Interval in which a process announces that it is alive, and the time for which that is valid.
 const ANNOUNCE_EVERY: Duration = Duration::from_secs(3);
 const ALIVE_FOR: Duration = Duration::from_secs(10);
-/// Pause after a failure that concerns all files: of the tables, of the log, or of the thread.
+/// Pause after a failure that concerns all files: of the tables, of the log, of the store, or of the thread.
 const BEGIN_AGAIN_AFTER: Duration = Duration::from_secs(60);
 /// Age of a compressed object to which no event refers, up to which it is used. `waybill reconcile` deletes older ones.
 const ADOPTED_FOR_MS: i64 = 12 * 3_600 * 1_000;
@@ -86,6 +86,9 @@ enum SearchError {
     Tables(#[from] ReadModelError),
     #[error(transparent)]
     Log(#[from] ReadError),
+    /// The store does not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// No event can be appended, so that all work would be in vain.
     #[error(transparent)]
     Append(#[from] ExecuteError),
@@ -211,11 +214,25 @@ impl Compressor {
         if self.failed.contains_key(&file_id) {
             return Ok(());
         }
-        let Err(error) = self.compress_file(company_id, file_id).await else { return Ok(()) };
+        // A file with which the thread panics is not tried again at once.
         self.failed.insert(&file_id, ());
+        let Err(error) = self.compress_file(company_id, file_id).await else {
+            self.failed.invalidate(&file_id);
+            return Ok(());
+        };
         metrics::COMPRESSION_FAILURES.inc();
         match error {
             CompressError::Append(error) => Err(error.into()),
+            CompressError::Log(error) => {
+                self.failed.invalidate(&file_id);
+                Err(error.into())
+            }
+            CompressError::Store(error) | CompressError::Encoding(EncodingError::Store(error))
+                if self.store.check().await.is_err() =>
+            {
+                self.failed.invalidate(&file_id);
+                Err(error.into())
+            }
             CompressError::Encoding(EncodingError::OtherBytes) => {
                 tracing::error!(%company_id, %file_id, %error, "the bytes of a file have changed in the store");
                 Ok(())
@@ -238,15 +255,21 @@ impl Compressor {
         if state.purged || content.not_compressed.contains(&file) || content.has_compressed(file) {
             return Ok(());
         }
-        let is_known = !content.not_compressed.is_empty() || content.references.len() > REFERENCES_MAX;
-        if is_known || !is_suitable(&upload) {
+        let is_hopeless = !content.not_compressed.is_empty() || content.references.len() > REFERENCES_MAX;
+        if is_hopeless || !is_suitable(&upload) {
             return self.keep_uncompressed(aggregate, file).await;
         }
+        if content.object.is_some() && !content.references.contains(&file) {
+            // A worker is about to have the file refer to the object of the others.
+            return Err(CompressError::Changed);
+        }
         let own = Object { storage_bucket: self.store.bucket().to_owned(), storage_key: storage_key.clone() };
-        let object = content.object.filter(|_| content.references.contains(&file)).unwrap_or(own);
+        let object = content.object.unwrap_or(own);
         let of = Holder { file, object, size_bytes: upload.grid().size_bytes };
         let source = Source { key: &of.object.storage_key, size_bytes: of.size_bytes, sha256: *sha256 };
-        match self.compressed(company, file, source).await? {
+        // Beside the object that it replaces: whoever knows one of them finds the other.
+        let owner = names::object_owner(source.key).unwrap_or(file);
+        match self.compressed(company, owner, source).await? {
             None => self.keep_uncompressed(aggregate, file).await,
             Some((key, stored_bytes)) => {
                 let object = Object { storage_key: key, ..of.object.clone() };
@@ -255,30 +278,33 @@ impl Compressor {
         }
     }
 
-    /// Returns the key and the size of a compressed object with the bytes of a file; `None` if compression would gain too little.
-    /// It uses the object that another attempt left, and otherwise writes one and reads it back.
+    /// Returns the key and the size of a compressed object with the bytes of an object of `owner`; `None` if compression would gain
+    /// too little. It uses the object that another attempt left, and otherwise writes one and reads it back.
     async fn compressed(
         &self,
         company: CompanyId,
-        file: FileId,
+        owner: UploadId,
         source: Source<'_>,
     ) -> Result<Option<(String, u64)>, CompressError> {
-        let (store, prefix) = (self.store.as_ref(), names::objects_prefix(company, file));
+        let (store, prefix) = (self.store.as_ref(), names::objects_prefix(company, owner));
         let is_gone = store.size(source.key).await?.is_none();
         for key in store.list(&prefix).await? {
             let is_usable = names::compressed_id(&key).is_some_and(|id| is_gone || is_recent(id));
             if is_usable && let Some(stored_bytes) = read_back(store, &key, source).await? {
                 if is_gone {
-                    tracing::warn!(company_id = %company, file_id = %file, "the object of a file is missing; a compressed one is used");
+                    tracing::warn!(company_id = %company, upload_id = %owner, "the object of a file is missing; a compressed one is used");
                 }
                 return Ok(Some((key, stored_bytes)));
             }
         }
         self.abort_earlier(&prefix).await?;
-        let key = names::compressed_key(company, file, new_id());
+        let id = new_id();
+        let key = names::compressed_key(company, owner, id);
         match compress(store, source, &key, self.settings.compression_level).await? {
             Encoded::TooLarge => Ok(None),
             Encoded::Stored => match read_back(store, &key, source).await? {
+                // The process may have been suspended for so long that the object was deleted.
+                Some(_) if !is_recent(id) => Err(CompressError::Changed),
                 Some(stored_bytes) => Ok(Some((key, stored_bytes))),
                 None => {
                     store.delete(&key).await?;
@@ -288,7 +314,7 @@ impl Compressor {
         }
     }
 
-    /// Aborts the multipart uploads that processes left which ended while they compressed this file.
+    /// Aborts the multipart uploads of other attempts. Their processes have ended, or have no share in this file any more.
     async fn abort_earlier(&self, prefix: &str) -> Result<(), StoreError> {
         let open = match self.store.list_multiparts(prefix).await {
             // A lifecycle rule of the bucket must abort them.
@@ -308,8 +334,8 @@ impl Compressor {
         Ok(())
     }
 
-    /// Has the files refer to the compressed object. If they have another object or none in the meantime, the compressed one is
-    /// deleted. If it is unknown whether the event was appended, or it cannot be appended, the next attempt uses the object.
+    /// Has the files refer to the compressed object. If there is no event, the object stays for the next attempt, because another
+    /// process may be about to record it.
     async fn replace(&self, content: ContentAggregate, compressed: Compressed) -> Result<(), CompressError> {
         let (key, stored_bytes) = (compressed.object.storage_key.clone(), compressed.stored_bytes);
         let size_bytes = compressed.of.size_bytes;
@@ -317,7 +343,6 @@ impl Compressor {
         self.repository.execute(&content, Command::Compress(compressed), &context).await?;
         let state = self.repository.load(&content).await?.state;
         if state.object.is_none_or(|object| object.storage_key != key) {
-            self.store.delete(&key).await?;
             return Err(CompressError::Changed);
         }
         metrics::COMPRESSIONS.with_label_values(&["compressed"]).inc();

@@ -61,7 +61,8 @@ pub(crate) async fn compress(
     level: i32,
 ) -> Result<Encoded, EncodingError> {
     let mut encoder = Encoder::new(level)?;
-    let beginning = store.get(source.key, 0, Some(TRIAL_BYTES.min(source.size_bytes))).await?.collect().await?;
+    let beginning = store.get(source.key, 0, Some(TRIAL_BYTES.min(source.size_bytes))).await?;
+    let beginning = in_time(beginning.collect()).await??;
     let mut first = Vec::new();
     for frame in beginning.chunks(FRAME_BYTES) {
         first.extend(encoder.frame(frame)?);
@@ -188,14 +189,16 @@ struct Reading {
 
 impl Reading {
     async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
-        match tokio::time::timeout(STALLED, self.bytes.next()).await {
-            Ok(bytes) => bytes.transpose(),
-            Err(_) => {
-                let reason = "the store sends nothing".to_owned();
-                Err(StoreError::Unavailable { operation: "reading a file to compress", reason })
-            }
-        }
+        in_time(self.bytes.next()).await?.transpose()
     }
+}
+
+/// Waits for bytes of the store, but not longer than [`STALLED`].
+async fn in_time<T>(bytes: impl Future<Output = T>) -> Result<T, StoreError> {
+    tokio::time::timeout(STALLED, bytes).await.map_err(|_| StoreError::Unavailable {
+        operation: "reading a file to compress",
+        reason: "the store sends nothing".to_owned(),
+    })
 }
 
 /// The frames of a body.

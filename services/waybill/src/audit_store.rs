@@ -172,16 +172,18 @@ impl Audit {
         Ok(referenced_keys(&mut connection, &keys).await?)
     }
 
-    /// Decides about an object or a multipart upload. After the restore of an older log, a compressed object can have the only bytes
-    /// of a file.
+    /// Decides about an object or a multipart upload. An object to which nothing refers can have the only bytes of a file: after the
+    /// restore of an older log, or if the store lost the object that replaced it.
     async fn verdict(&mut self, kind: Kind, listed: &Listed) -> Result<Verdict, CommandError> {
         let verdict = self.judge.verdict(kind, listed).await?;
-        let owner = judge::owner(kind.prefix(), &listed.key).filter(|_| names::is_compressed(&listed.key));
-        if let (Verdict::Unreferenced(_), Some((company, file))) = (verdict, owner)
-            && let Some(key) = self.judge.key_of(company, file).await?
-            && self.store.size(&key).await?.is_none()
-        {
-            return Ok(Verdict::Needed);
+        let is_object = kind == Kind::Object && listed.upload_id.is_none();
+        let owner = judge::owner(kind.prefix(), &listed.key).filter(|_| is_object);
+        if let (Verdict::Unreferenced(_), Some((company, upload))) = (verdict, owner) {
+            for key in self.judge.keys_of(company, upload).await? {
+                if self.store.size(&key).await?.is_none() {
+                    return Ok(Verdict::Needed);
+                }
+            }
         }
         Ok(verdict)
     }

@@ -9,7 +9,7 @@ use waybill_domain::scan::Clearance;
 use waybill_domain::upload;
 use waybill_http_kit::Problem;
 use waybill_repository::{Aggregate, FileAggregate, Loaded, UploadAggregate};
-use waybill_schema::ScanPolicy;
+use waybill_schema::{ScanPolicy, UserId};
 
 /// Time for which the response to a completion waits for the verification, in protocols without `Prefer: wait`.
 pub(crate) const FOR_VERIFICATION: Duration = Duration::from_secs(20);
@@ -21,10 +21,16 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// Waits until a verified file can be read or has a verdict that keeps it from being read, or until `until`. Returns the sequence of
-/// the last event of the file that was read.
-pub(crate) async fn until_scanned(gateway: &Gateway, file: &FileAggregate, until: Instant) -> Result<u64, Problem> {
+/// the last event of the file that was read. Does not wait if too many requests of the user or the company wait.
+pub(crate) async fn until_scanned(
+    gateway: &Gateway,
+    file: &FileAggregate,
+    uploader: Option<UserId>,
+    until: Instant,
+) -> Result<u64, Problem> {
     let rules = gateway.access.scan_rules(file.company).await.or_problem("reading the rules of a company")?;
-    if rules.policy != ScanPolicy::Require {
+    let slot = gateway.at_once.wait(file.company, uploader);
+    if rules.policy != ScanPolicy::Require || slot.is_none() {
         return Ok(0);
     }
     let appends = gateway.log.appends(file.subject()).await.or_problem("waiting for a scan")?;
@@ -33,7 +39,8 @@ pub(crate) async fn until_scanned(gateway: &Gateway, file: &FileAggregate, until
     loop {
         let loaded = gateway.repository.load(file).await.or_problem("waiting for a scan")?;
         let left = until.saturating_duration_since(Instant::now());
-        if rules.clearance_of(&loaded.state.scans) != Clearance::Waiting || left.is_zero() {
+        let is_waiting = rules.clearance_of(&loaded.state.scans) == Clearance::Waiting;
+        if !is_waiting || loaded.state.deleted || loaded.state.purged || left.is_zero() {
             return Ok(loaded.last_seq);
         }
         let signal = tokio::time::timeout(left.min(look_after), appends.next()).await;

@@ -122,6 +122,18 @@ impl Judge {
         Ok(Some(self.repository.key_of_file(&ContentAggregate { company, sha256 }, file, &storage_key).await?))
     }
 
+    /// Returns the keys at which objects must exist that have the bytes of an upload: its own one, and the one that other files
+    /// with the same bytes share.
+    ///
+    /// # Errors
+    /// The same as of [`Judge::verdict`].
+    pub(super) async fn keys_of(&mut self, company: CompanyId, upload: UploadId) -> Result<Vec<String>, CommandError> {
+        let Phase::Verified { sha256, .. } = self.phase(company, upload).await? else { return Ok(Vec::new()) };
+        let shared = self.repository.load(&ContentAggregate { company, sha256 }).await?.state.object;
+        let own = self.key_of(company, upload).await?;
+        Ok(own.into_iter().chain(shared.map(|object| object.storage_key)).collect())
+    }
+
     async fn phase(&mut self, company: CompanyId, upload: UploadId) -> Result<Phase, CommandError> {
         if let Some((_, _, phase)) = self.last.as_ref().filter(|last| (last.0, last.1) == (company, upload)) {
             return Ok(phase.clone());

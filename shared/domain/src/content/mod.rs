@@ -146,6 +146,9 @@ impl State {
 /// A compressed object replaces only the object that it was made of, and only for a file that refers to it. If another event has
 /// replaced or released that object in the meantime, there is no event.
 fn compress(state: &State, Compressed { of, object, stored_bytes }: Compressed) -> Option<ContentEvent> {
+    if state.references.len() > compression::REFERENCES_MAX {
+        return None;
+    }
     let file_ids = match &state.object {
         Some(current) if *current == of.object && *current != object && state.references.contains(&of.file) => {
             state.references.iter().copied().collect()

@@ -67,6 +67,16 @@ fn a_compressed_object_of_one_file_serves_the_next_ones() {
 }
 
 #[test]
+fn an_object_of_more_files_than_one_event_names_stays_as_it_is() {
+    let mut content = given([]);
+    let files = |from: u128, to: u128| (from..to).map(id).collect();
+    run(&mut content, Command::Share { files: files(1, 1_001), holder: Some(holder(1)) });
+    content.when(Command::Compress(compressed(1, holder(1).object, "z"))).then_an_event();
+    run(&mut content, Command::Share { files: files(1_001, 1_002), holder: None });
+    content.when(Command::Compress(compressed(1, holder(1).object, "z"))).then_nothing();
+}
+
+#[test]
 fn nothing_replaces_the_object_of_a_purged_file() {
     let mut content = given([]);
     run(&mut content, Command::Release(id(1)));

@@ -58,7 +58,8 @@ pub(crate) async fn complete(
     finish(&gateway, &aggregate, &mut loaded, &context, declared_sha256, patience).await?;
     if !patience.is_zero() && matches!(loaded.state.phase, Phase::Verified { .. }) {
         let file = FileAggregate { company: aggregate.company, file: upload };
-        loaded.read_to = loaded.read_to.max(until_scanned(&gateway, &file, until).await?);
+        let uploader = loaded.state.started.as_ref().map(|started| started.uploaded_by);
+        loaded.read_to = loaded.read_to.max(until_scanned(&gateway, &file, uploader, until).await?);
     }
     answer(&gateway, &aggregate, upload, &loaded, 200)
 }
