@@ -136,12 +136,16 @@ pub fn object_key(company: CompanyId, upload: UploadId, name: impl Display) -> S
     format!("{}-{name}", objects_prefix(company, upload))
 }
 
-/// Returns the upload to which an object belongs; `None` if this is no key of [`object_key`].
-pub fn object_owner(key: &str) -> Option<UploadId> {
+/// Returns the company and the upload of a key `PREFIX{company}/{upload}/{name}` or `PREFIX{company}/{upload}-{name}`.
+pub fn owner(prefix: &str, key: &str) -> Option<(CompanyId, UploadId)> {
+    /// Number of characters of an id in a key.
     const ID_LENGTH: usize = 36;
-    let (_, rest) = key.strip_prefix(OBJECTS)?.split_once('/')?;
+    let (company, rest) = key.strip_prefix(prefix)?.split_once('/')?;
     let (upload, name) = rest.split_at_checked(ID_LENGTH)?;
-    upload.parse().ok().filter(|_| name.starts_with('-'))
+    let owner = (company.parse().ok()?, upload.parse().ok()?);
+    let name = name.strip_prefix(['-', '/'])?;
+    let is_ours = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    is_ours.then_some(owner)
 }
 
 /// End of the keys of compressed objects.

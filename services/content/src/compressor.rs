@@ -268,7 +268,7 @@ impl Compressor {
         let of = Holder { file, object, size_bytes: upload.grid().size_bytes };
         let source = Source { key: &of.object.storage_key, size_bytes: of.size_bytes, sha256: *sha256 };
         // Beside the object that it replaces: whoever knows one of them finds the other.
-        let owner = names::object_owner(source.key).unwrap_or(file);
+        let owner = names::owner(names::OBJECTS, source.key).map_or(file, |(_, upload)| upload);
         match self.compressed(company, owner, source).await? {
             None => self.keep_uncompressed(aggregate, file).await,
             Some((key, stored_bytes)) => {

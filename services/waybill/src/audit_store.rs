@@ -164,7 +164,7 @@ impl Audit {
     async fn known(&self, prefix: &str, page: &[Listed]) -> Result<HashSet<String>, CommandError> {
         let old = page.iter().filter(|listed| listed.since < self.made_before);
         let keys: Vec<&str> =
-            old.map(|listed| listed.key.as_str()).filter(|key| judge::owner(prefix, key).is_some()).collect();
+            old.map(|listed| listed.key.as_str()).filter(|key| names::owner(prefix, key).is_some()).collect();
         if keys.is_empty() {
             return Ok(HashSet::new());
         }
@@ -177,7 +177,7 @@ impl Audit {
     async fn verdict(&mut self, kind: Kind, listed: &Listed) -> Result<Verdict, CommandError> {
         let verdict = self.judge.verdict(kind, listed).await?;
         let is_object = kind == Kind::Object && listed.upload_id.is_none();
-        let owner = judge::owner(kind.prefix(), &listed.key).filter(|_| is_object);
+        let owner = names::owner(kind.prefix(), &listed.key).filter(|_| is_object);
         if let (Verdict::Unreferenced(_), Some((company, upload))) = (verdict, owner) {
             for key in self.judge.keys_of(company, upload).await? {
                 if self.store.size(&key).await?.is_none() {

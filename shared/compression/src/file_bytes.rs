@@ -70,8 +70,7 @@ impl FileBytes {
     /// The same as of [`FileBytes::get`].
     pub async fn frames(&self, key: &str, size_bytes: u64) -> Result<ObjectBody, StoreError> {
         let ObjectBody { length, bytes } = self.store.get(key, 0, None).await?;
-        let length =
-            length.checked_sub(table_bytes(size_bytes)).ok_or_else(|| damaged(TableError::OfOther(size_bytes)))?;
+        let length = length_of_frames(length, size_bytes)?;
         let bytes = stream::unfold((bytes, length), |(mut bytes, left)| async move {
             if left == 0 {
                 return None;
@@ -93,7 +92,7 @@ impl FileBytes {
     /// The same as of [`FileBytes::get`].
     pub async fn frames_length(&self, key: &str, size_bytes: u64) -> Result<u64, StoreError> {
         let stored_bytes = self.store.size(key).await?.ok_or(StoreError::NotFound { operation: OPERATION })?;
-        stored_bytes.checked_sub(table_bytes(size_bytes)).ok_or_else(|| damaged(TableError::OfOther(size_bytes)))
+        length_of_frames(stored_bytes, size_bytes)
     }
 
     /// Returns the table of an object.
@@ -101,19 +100,21 @@ impl FileBytes {
         if let Some(table) = self.tables.get(&id) {
             return Ok(table);
         }
-        let table = Arc::new(read_table(self.store.as_ref(), key, size_bytes).await?);
+        let table = Arc::new(self.read_table(key, size_bytes).await?);
         self.tables.insert(&id, table.clone());
         Ok(table)
     }
+
+    async fn read_table(&self, key: &str, size_bytes: u64) -> Result<Table, StoreError> {
+        let from = self.frames_length(key, size_bytes).await?;
+        let bytes = self.store.get(key, from, Some(table_bytes(size_bytes))).await?.collect().await?;
+        Table::parse(&bytes, size_bytes).map_err(damaged)
+    }
 }
 
-/// Reads the table of an object of a file of `size_bytes`.
-async fn read_table(store: &dyn ObjectStore, key: &str, size_bytes: u64) -> Result<Table, StoreError> {
-    let stored_bytes = store.size(key).await?.ok_or(StoreError::NotFound { operation: OPERATION })?;
-    let length = table_bytes(size_bytes);
-    let from = stored_bytes.checked_sub(length).ok_or_else(|| damaged(TableError::OfOther(size_bytes)))?;
-    let bytes = store.get(key, from, Some(length)).await?.collect().await?;
-    Table::parse(&bytes, size_bytes).map_err(damaged)
+/// Returns the number of bytes before the table of an object.
+fn length_of_frames(stored_bytes: u64, size_bytes: u64) -> Result<u64, StoreError> {
+    stored_bytes.checked_sub(table_bytes(size_bytes)).ok_or_else(|| damaged(TableError::OfOther(size_bytes)))
 }
 
 fn damaged(error: impl std::fmt::Display) -> StoreError {

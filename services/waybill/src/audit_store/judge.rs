@@ -65,19 +65,6 @@ pub(super) struct Judge {
 /// Maximum time in seconds between the first byte of a compressed object and the event that refers to it.
 const COMPRESSED_WITHIN_S: i64 = 24 * 3_600;
 
-/// Number of characters of an id in a key.
-const ID_LENGTH: usize = 36;
-
-/// Returns the company and the upload of a key `PREFIX{company}/{upload}/{name}` or `PREFIX{company}/{upload}-{name}`.
-pub(super) fn owner(prefix: &str, key: &str) -> Option<(CompanyId, UploadId)> {
-    let (company, rest) = key.strip_prefix(prefix)?.split_once('/')?;
-    let (upload, name) = rest.split_at_checked(ID_LENGTH)?;
-    let owner = (company.parse().ok()?, upload.parse().ok()?);
-    let name = name.strip_prefix(['-', '/'])?;
-    let is_ours = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    is_ours.then_some(owner)
-}
-
 impl Judge {
     pub(super) fn new(repository: Arc<Repository>) -> Self {
         Self { repository, last: None }
@@ -91,7 +78,7 @@ impl Judge {
         if kind == Kind::Probe {
             return Ok(Verdict::Unreferenced("a run of `waybill doctor` was interrupted"));
         }
-        let Some((company, upload)) = owner(kind.prefix(), &it.key) else { return Ok(Verdict::Foreign) };
+        let Some((company, upload)) = names::owner(kind.prefix(), &it.key) else { return Ok(Verdict::Foreign) };
         if kind == Kind::Preview {
             return self.of_preview(FileAggregate { company, file: upload }, &it.key).await;
         }
@@ -207,7 +194,7 @@ impl Judge {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use waybill_schema::names::owner;
 
     #[test]
     fn an_upload_is_known_by_the_key_of_its_object() {

@@ -1,14 +1,12 @@
 //! Search for files whose objects can be compressed.
 
+use super::preview::KeyRow;
 use super::{FileKey, Share};
 use crate::ReadModelError;
 use crate::statement::{Bind, Statement};
 use chrono::{DateTime, Utc};
-use diesel::QueryableByName;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use futures_util::future::BoxFuture;
-use uuid::Uuid;
-use waybill_schema::{CompanyId, UploadId};
 
 /// Selects files to compress.
 #[derive(Clone, Copy, Debug)]
@@ -36,13 +34,6 @@ pub fn files_to_compress<'a>(
     wanted: ToCompress<'a>,
 ) -> BoxFuture<'a, Result<Vec<FileKey>, ReadModelError>> {
     Box::pin(async move {
-        #[derive(QueryableByName)]
-        struct Found {
-            #[diesel(sql_type = diesel::sql_types::Uuid)]
-            company_id: Uuid,
-            #[diesel(sql_type = diesel::sql_types::Uuid)]
-            id: Uuid,
-        }
         let (share, share_binds) = wanted.share.condition("id");
         let compressed = wanted.compressed.join("', '");
         let text = format!(
@@ -57,11 +48,10 @@ pub fn files_to_compress<'a>(
             ("until", Bind::Time(wanted.until)),
             ("limit", Bind::BigInt(wanted.limit)),
         ];
-        let found: Vec<Found> = Statement::new(&text, binds.into_iter().chain(share_binds))
+        let found: Vec<KeyRow> = Statement::new(&text, binds.into_iter().chain(share_binds))
             .load(connection)
             .await
             .map_err(ReadModelError::query("searching for files to compress"))?;
-        let key = |found: Found| FileKey { company_id: CompanyId(found.company_id), file_id: UploadId(found.id) };
-        Ok(found.into_iter().map(key).collect())
+        Ok(found.into_iter().map(FileKey::from).collect())
     })
 }

@@ -114,6 +114,21 @@ pub struct FileKey {
     pub file_id: FileId,
 }
 
+/// Row of a query that selects only the key of a file.
+#[derive(QueryableByName)]
+pub(super) struct KeyRow {
+    #[diesel(sql_type = diesel::sql_types::Uuid)]
+    company_id: Uuid,
+    #[diesel(sql_type = diesel::sql_types::Uuid)]
+    id: Uuid,
+}
+
+impl From<KeyRow> for FileKey {
+    fn from(KeyRow { company_id, id }: KeyRow) -> Self {
+        Self { company_id: CompanyId(company_id), file_id: UploadId(id) }
+    }
+}
+
 #[derive(QueryableByName)]
 struct Row {
     #[diesel(sql_type = diesel::sql_types::Uuid)]
@@ -177,7 +192,7 @@ pub fn overdue_previews(
 ) -> BoxFuture<'_, Result<Vec<FileKey>, ReadModelError>> {
     Box::pin(async move {
         // The conditions are those of the index `file_without_preview`.
-        let text = "SELECT company_id, id, true AS due FROM file WHERE preview IS NULL AND is_processed AND purged_at IS NULL \
+        let text = "SELECT company_id, id FROM file WHERE preview IS NULL AND is_processed AND purged_at IS NULL \
                 AND deleted_at IS NULL \
                 AND mime_type IN ('application/pdf', 'image/gif', 'image/jpeg', 'image/png', 'image/webp') \
                 AND created_at < :until AND (company_id, id) > (:company, :file) ORDER BY company_id, id LIMIT :limit";
@@ -187,10 +202,10 @@ pub fn overdue_previews(
             ("until", Bind::Time(until)),
             ("limit", Bind::BigInt(limit)),
         ];
-        let found: Vec<Row> = Statement::new(text, binds)
+        let found: Vec<KeyRow> = Statement::new(text, binds)
             .load(connection)
             .await
             .map_err(ReadModelError::query("searching for overdue previews"))?;
-        Ok(found.iter().map(Row::key).collect())
+        Ok(found.into_iter().map(FileKey::from).collect())
     })
 }
