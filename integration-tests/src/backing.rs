@@ -18,7 +18,7 @@ use waybill_event_log::jetstream::JetStreamLog;
 use waybill_event_log::{EventLog, read_events};
 use waybill_http_kit::auth::IssuerConfig;
 use waybill_http_kit::{Authenticator, Principal, Role};
-use waybill_object_store::s3::S3Store;
+use waybill_object_store::s3::{S3Config, S3Store};
 use waybill_projector::verify;
 use waybill_read_model::{Database, Rights, projection};
 use waybill_schema::{CompanyId, Entity, Event, Subject, UserId, names};
@@ -282,6 +282,16 @@ impl Backing {
     /// Returns the object store.
     pub fn store(&self) -> S3Store {
         self.bucket.store()
+    }
+
+    /// Returns another bucket of the same store.
+    pub fn store_in(&self, bucket: &str) -> S3Store {
+        self.store_at(self.store_url(), bucket)
+    }
+
+    /// Returns a bucket of the store at a URL, which accepts the same access key.
+    pub fn store_at(&self, url: String, bucket: &str) -> S3Store {
+        S3Store::new(&S3Config { endpoint: Some(url), bucket: bucket.to_owned(), ..self.bucket.config.clone() })
     }
 
     /// Returns the database with the read model in `schema`; the live schema is `waybill`.

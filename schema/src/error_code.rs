@@ -81,6 +81,7 @@ error_codes! {
     DownloadRunning "download_running" [429] "Another request downloads the file with the same link. Try again after `Retry-After`" "";
     EncodingRefused "encoding_refused" [415] "Send the bytes without `Content-Encoding`" "";
     EventBudgetExhausted "event_budget_exhausted" [429] "The user (`WAYBILL_EVENT_BYTES_PER_USER`) or the company sent too many changes or too much metadata. Uploads without much metadata and all reads still work. Wait for `Retry-After`" "";
+    FileArchived "file_archived" [409] "The file is archived. Send `POST /v1/files/{id}/thaw`, and wait for the event `FileThawed` over the WebSocket" "";
     FileDeleted "file_deleted" [409, 410] "The file was deleted" "";
     FileInfected "file_infected" [403] "The virus scanner found something in the file. Nobody can read it until an administrator releases it (`POST /v1/files/{id}/release`). `scan` of the file has the name of what was found" "";
     FileNotDeleted "file_not_deleted" [409] "Only a deleted file can be purged" "";

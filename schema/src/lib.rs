@@ -15,6 +15,7 @@ pub mod ranges;
 pub mod scan;
 mod status;
 pub mod subject;
+pub mod tier;
 mod values;
 
 pub use access::{AccessType, Grant, Permissions, Place, ShareBasis};
@@ -27,4 +28,5 @@ pub use ranges::{ByteRange, RangeSet};
 pub use scan::{ScanPolicy, ScanResult, UnscannedPolicy, UnscannedReason};
 pub use status::{ProcessingStatus, SessionStatus, UnknownStatus, UploadStatus, Verdict};
 pub use subject::{Entity, Partitions, Subject, SubjectError};
+pub use tier::StorageTier;
 pub use values::{Sha256Digest, Sha256DigestError, Timestamp};

@@ -17,6 +17,9 @@ pub const PREVIEWS_DURABLE: &str = "previews";
 /// The durable pull consumer of contents that were compressed, whose replaced objects are deleted later.
 pub const REPLACED_DURABLE: &str = "replaced";
 
+/// Durable consumer of the role `content` for archived files that somebody wants to read.
+pub const THAWS_DURABLE: &str = "thaws";
+
 /// Key-value bucket: SHA-256 midstates of uploads, one key per upload.
 pub const MIDSTATES_BUCKET: &str = "midstates";
 /// Key-value bucket: requests that carried an `Idempotency-Key`, kept for 24 hours.
@@ -158,6 +161,7 @@ pub fn compressed_key(company: CompanyId, upload: UploadId, id: Uuid) -> String 
 
 /// Returns the id of a compressed object; `None` if the object of a file with this key is not compressed.
 pub fn compressed_id(key: &str) -> Option<Uuid> {
+    let key = key.strip_suffix(COLD).unwrap_or(key);
     let (_, id) = key.strip_prefix(OBJECTS)?.strip_suffix(COMPRESSED)?.rsplit_once('-')?;
     Uuid::try_parse(id).ok()
 }
@@ -165,6 +169,21 @@ pub fn compressed_id(key: &str) -> Option<Uuid> {
 /// Returns `true` if the object of a file with this key is compressed.
 pub fn is_compressed(key: &str) -> bool {
     compressed_id(key).is_some()
+}
+
+/// End of the keys of objects in the cold bucket.
+const COLD: &str = "-cold";
+
+/// Returns `true` if the object with this key is in the cold bucket.
+pub fn is_cold(key: &str) -> bool {
+    key.starts_with(OBJECTS) && key.ends_with(COLD)
+}
+
+/// Returns the key of a new object, in the cold bucket or not, with the bytes of the object `of` of an upload.
+pub fn moved_key(company: CompanyId, upload: UploadId, id: Uuid, of: &str, to_cold: bool) -> String {
+    let compressed = if is_compressed(of) { COMPRESSED } else { "" };
+    let cold = if to_cold { COLD } else { "" };
+    object_key(company, upload, format_args!("{}{compressed}{cold}", id.simple()))
 }
 
 /// Returns the key of a preview of a file.

@@ -22,6 +22,9 @@ use waybill_object_store::{ObjectStore, crc64nvme};
 use waybill_schema::names;
 use waybill_test_kit::{eventually, eventually_within};
 
+/// The thread that compresses has the lowest priority, so that it gets little time on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(240);
+
 /// Compress at once, and delete replaced objects at once.
 const AT_ONCE: [&str; 3] = ["--compress-after-s=0", "--content-search-ms=200", "--replaced-kept-s=0"];
 
@@ -48,7 +51,7 @@ async fn keys(backing: &Backing, client: &Client) -> Vec<String> {
 
 /// Waits until the company has only `count` objects, and all of them are compressed.
 async fn all_compressed(backing: &Backing, client: &Client, count: usize) -> Vec<String> {
-    eventually_within(Duration::from_secs(60), "the files to be compressed", || async {
+    eventually_within(PATIENCE, "the files to be compressed", || async {
         let keys = keys(backing, client).await;
         (keys.len() == count && keys.iter().all(|key| names::is_compressed(key))).then_some(keys)
     })
@@ -60,7 +63,7 @@ async fn purge(backing: &Backing, client: &Client, files: &[&str]) {
     for file in files {
         client.delete(&format!("/v1/files/{file}")).await.expect(204);
     }
-    eventually_within(Duration::from_secs(60), "the objects to be deleted", || async {
+    eventually_within(PATIENCE, "the objects to be deleted", || async {
         keys(backing, client).await.is_empty().then_some(())
     })
     .await;
@@ -249,7 +252,7 @@ async fn what_gains_nothing_stays_as_it_is() {
         let keys = keys(&stack, &client).await;
         keys.into_iter().find(|key| names::is_compressed(key))
     };
-    let key = eventually("the last file to be compressed", find).await;
+    let key = eventually_within(PATIENCE, "the last file to be compressed", find).await;
     assert!(key.contains(&compressed), "{key}");
     eventually("the replaced object to be deleted", || async {
         (keys(&stack, &client).await.len() == files.len() + 1).then_some(())
@@ -285,7 +288,7 @@ async fn a_compressed_object_that_a_restored_log_does_not_name_is_used_again() {
     let (folder, addr) = (TempDir::new().unwrap(), free_addr());
     let args = stack.arguments("content", &at_once(&[&format!("--content-addr={addr}")]));
     let role = Process::start("content", addr, args, folder.path().join("content.log")).await;
-    eventually_within(Duration::from_secs(30), "the file to be readable", || async {
+    eventually_within(PATIENCE, "the file to be readable", || async {
         let read = got(client.request(Method::GET, &format!("/v1/files/{file}/content"))).await;
         (read.status == 200 && read.bytes == content).then_some(())
     })
@@ -382,22 +385,19 @@ async fn a_process_that_is_killed_at_any_step_leaves_one_readable_form() {
             is_it.then_some(fault)
         });
         let file = post(&client, "a.csv", "text/csv", content.clone()).await;
-        eventually_within(Duration::from_secs(60), step.name, || async {
-            is_reached.load(Ordering::Relaxed).then_some(())
-        })
-        .await;
+        eventually_within(PATIENCE, step.name, || async { is_reached.load(Ordering::Relaxed).then_some(()) }).await;
         all.kill();
         front.set(|_| None);
         all.restart().await;
         assert!(client.content(&file).await == content, "{}", step.name);
         // An object that no event names may remain until `waybill reconcile` or the purge of the file.
-        eventually_within(Duration::from_secs(60), step.name, || async {
+        eventually_within(PATIENCE, step.name, || async {
             let keys = keys(&backing, &client).await;
             (keys.iter().all(|key| names::is_compressed(key)) && keys.len() <= 2).then_some(())
         })
         .await;
         assert!(client.content(&file).await == content, "{}", step.name);
-        eventually_within(Duration::from_secs(60), step.name, || async {
+        eventually_within(PATIENCE, step.name, || async {
             backing.store().list_multiparts(names::OBJECTS).await.unwrap().is_empty().then_some(())
         })
         .await;

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a failed step of a test panics with its location")]
 
 mod access;
+mod archival;
 mod attacks;
 mod audit;
 mod audit_tree;

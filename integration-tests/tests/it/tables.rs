@@ -9,7 +9,7 @@ use waybill_schema::{AccessType, ProcessingStatus, SessionStatus, UploadStatus};
 use waybill_test_kit::TestDatabase;
 
 /// Tables that are not folded from the events of companies: leases, checkpoints and registries of processes.
-const OF_PROCESSES: [&str; 4] = ["compressor", "projection_checkpoint", "projector", "sweeper"];
+const OF_PROCESSES: [&str; 5] = ["compressor", "file_read", "projection_checkpoint", "projector", "sweeper"];
 
 /// A column of the database.
 #[derive(diesel::QueryableByName)]

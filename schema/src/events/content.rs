@@ -1,8 +1,9 @@
 //! Events of content, which is an object that several files of a company refer to, or that replaced the object of one
-//! file. Subject: `content.{sha256}`. Bytes that only one file has cause no such events before they are compressed. An
+//! file. Subject: `content.{sha256}`. Bytes that only one file has cause no such events before they are compressed or archived. An
 //! object that lost its last reference is never used again: later files with the same bytes have objects of their own.
 
 use crate::FileId;
+use crate::tier::StorageTier;
 use serde::{Deserialize, Serialize};
 
 /// Several files have the same bytes. They now refer to the object of the first file. The objects of the others are
@@ -65,13 +66,36 @@ pub struct ContentNotCompressedV1 {
     pub file_id: FileId,
 }
 
+/// An object with the same bytes in another storage tier has replaced an object. The replaced object is deleted after a
+/// while.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContentMovedV1 {
+    /// All files that refer to the new object from now on, at most 1,064.
+    pub file_ids: Vec<FileId>,
+    /// Tier of the new object.
+    pub tier: StorageTier,
+    /// Bucket of the new object.
+    pub storage_bucket: String,
+    /// Key of the new object, which says whether it is compressed and in the hot tier.
+    pub storage_key: String,
+    /// Size of the files in bytes.
+    pub size_bytes: u64,
+    /// Size of the new object in bytes.
+    pub stored_bytes: u64,
+    /// Bucket of the replaced object.
+    pub replaced_bucket: String,
+    /// Key of the replaced object.
+    pub replaced_key: String,
+}
+
 aggregate_events! {
-    /// Events of content that several files of a company have in common, or that is compressed.
+    /// Events of content that several files of a company have in common, that is compressed or that was moved.
     ContentEvent of Content {
         ContentShared, 1 => ContentSharedV1;
         ContentReferenced, 2 => ContentReferencedV2;
         ContentReleased, 2 => ContentReleasedV2;
         ContentCompressed, 1 => ContentCompressedV1;
         ContentNotCompressed, 1 => ContentNotCompressedV1;
+        ContentMoved, 1 => ContentMovedV1;
     }
 }

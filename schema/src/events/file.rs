@@ -2,6 +2,7 @@
 
 use crate::preview::{PreviewFacts, PreviewFailure, PreviewSet, StoredVariant};
 use crate::scan::ScanResult;
+use crate::tier::StorageTier;
 use serde::{Deserialize, Serialize};
 
 /// The file has a new display name. Its original name remains recorded.
@@ -72,6 +73,21 @@ pub struct PreviewFailedV1 {
     pub reason: PreviewFailure,
 }
 
+/// The bytes of the file were moved to a cheaper storage tier.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileArchivedV1 {
+    /// The tier: not the hot one.
+    pub tier: StorageTier,
+}
+
+/// Somebody asked that the bytes of the archived file are moved back to the hot tier.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileRestoreRequestedV1 {}
+
+/// The bytes of the archived file are in the hot tier again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileThawedV1 {}
+
 aggregate_events! {
     /// Events of a verified file.
     FileEvent of File {
@@ -85,5 +101,8 @@ aggregate_events! {
         FileReleased, 1 => FileReleasedV1;
         PreviewsMade, 1 => PreviewsMadeV1;
         PreviewFailed, 1 => PreviewFailedV1;
+        FileArchived, 1 => FileArchivedV1;
+        FileRestoreRequested, 1 => FileRestoreRequestedV1;
+        FileThawed, 1 => FileThawedV1;
     }
 }

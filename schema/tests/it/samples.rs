@@ -26,6 +26,20 @@ fn settings() -> CompanySettings {
         link_max_downloads: Some(10),
         scan: Some(ScanPolicy::Require),
         unscanned: Some(UnscannedPolicy::Block),
+        archive_after_days: Some(90),
+    }
+}
+
+fn settings_before_archives() -> CompanySettingsV3 {
+    CompanySettingsV3 {
+        max_file_bytes: settings().max_file_bytes,
+        max_session_bytes: settings().max_session_bytes,
+        allowed_mime_types: settings().allowed_mime_types,
+        retention_days: Some(365),
+        link_max_age_s: Some(86_400),
+        link_max_downloads: Some(10),
+        scan: Some(ScanPolicy::Require),
+        unscanned: Some(UnscannedPolicy::Block),
     }
 }
 
@@ -90,17 +104,31 @@ pub(crate) fn earlier() -> Vec<(&'static str, u16, Event)> {
         (
             "CompanySettingsChanged.v1",
             1,
-            CompanySettingsChangedV3::from(CompanySettingsChangedV1 { settings: before }).into(),
+            CompanySettingsChangedV4::from(CompanySettingsChangedV1 { settings: before }).into(),
         ),
         (
             "CompanySettingsChanged.v2",
             2,
-            CompanySettingsChangedV3::from(CompanySettingsChangedV2 { settings: settings_before_scans() }).into(),
+            CompanySettingsChangedV4::from(CompanySettingsChangedV2 { settings: settings_before_scans() }).into(),
+        ),
+        (
+            "CompanySettingsChanged.v3",
+            3,
+            CompanySettingsChangedV4::from(CompanySettingsChangedV3 { settings: settings_before_archives() }).into(),
+        ),
+        (
+            "CompanyLimitsSet.v2",
+            2,
+            CompanyLimitsSetV3::from(CompanyLimitsSetV2 {
+                limits: settings_before_archives(),
+                min_retention_days: Some(7),
+            })
+            .into(),
         ),
         (
             "CompanyLimitsSet.v1",
             1,
-            CompanyLimitsSetV2::from(CompanyLimitsSetV1 {
+            CompanyLimitsSetV3::from(CompanyLimitsSetV1 {
                 limits: settings_before_scans(),
                 min_retention_days: Some(7),
             })
@@ -307,8 +335,8 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
             QuotaRecalculatedV1 { storage_used_bytes: 77, file_count: 2, drift_bytes: -7, drift_files: 1 }.into(),
         ),
         ("CompanyRegistered.v1", CompanyRegisteredV1 { company_id: company() }.into()),
-        ("CompanySettingsChanged.v3", CompanySettingsChangedV3 { settings: settings() }.into()),
-        ("CompanyLimitsSet.v2", CompanyLimitsSetV2 { limits: settings(), min_retention_days: Some(7) }.into()),
+        ("CompanySettingsChanged.v4", CompanySettingsChangedV4 { settings: settings() }.into()),
+        ("CompanyLimitsSet.v3", CompanyLimitsSetV3 { limits: settings(), min_retention_days: Some(7) }.into()),
         (
             "TokensInvalidated.v1",
             TokensInvalidatedV1 { user_id: Some(user_id), issued_before: Timestamp(1_790_000_000_000) }.into(),
@@ -331,6 +359,9 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
         ("FileReleased.v1", FileReleasedV1 {}.into()),
         ("PreviewsMade.v1", previews().into()),
         ("PreviewFailed.v1", PreviewFailedV1 { reason: PreviewFailure::LimitsExceeded }.into()),
+        ("FileArchived.v1", FileArchivedV1 { tier: StorageTier::Archive }.into()),
+        ("FileRestoreRequested.v1", FileRestoreRequestedV1 {}.into()),
+        ("FileThawed.v1", FileThawedV1 {}.into()),
         ("FileShared.v2", FileSharedV2 { basis: ShareBasis::Share(ShareId(uuid(10))), ..shared().into() }.into()),
         ("FileShared.v2.uploader", FileSharedV2 { basis: ShareBasis::Uploader, ..shared().into() }.into()),
         ("FileShared.v2.admin", FileSharedV2 { basis: ShareBasis::Admin, ..shared().into() }.into()),
@@ -421,6 +452,20 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
             .into(),
         ),
         ("ContentNotCompressed.v1", ContentNotCompressedV1 { file_id: upload() }.into()),
+        (
+            "ContentMoved.v1",
+            ContentMovedV1 {
+                file_ids: vec![UploadId(uuid(8))],
+                tier: StorageTier::Cold,
+                storage_bucket: "waybill-cold".to_owned(),
+                storage_key: "o/7/8-9-zst-cold".to_owned(),
+                size_bytes: 100_000,
+                stored_bytes: 20_000,
+                replaced_bucket: "waybill".to_owned(),
+                replaced_key: "o/7/8-9-zst".to_owned(),
+            }
+            .into(),
+        ),
     ]
 }
 

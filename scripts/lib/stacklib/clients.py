@@ -19,7 +19,6 @@ from .home import REPOSITORY, cache_folder
 
 _SOURCES = REPOSITORY / "integration-tests" / "clients"
 _PACKAGES = ("package.json", "package-lock.json", ".npmrc")
-_REQUIREMENTS = _SOURCES / "tuspy" / "requirements.txt"
 _JAVA = _SOURCES / "java" / "TusJava.java"
 _JAVA_VERSION = "0.5.1"
 _JAVA_JAR = f"tus-java-client-{_JAVA_VERSION}.jar"
@@ -36,7 +35,9 @@ def environment() -> Dict[str, str]:
         "WAYBILL_TEST_TUS_JS": str(folder / "tus-js.mjs"),
         "WAYBILL_TEST_BROWSER": str(folder / "browser.mjs"),
         "WAYBILL_TEST_CHROMIUM": chromium(),
-        "WAYBILL_TEST_TUSPY_PYTHON": str(tuspy_python()),
+        "WAYBILL_TEST_TUSPY_PYTHON": str(python_with("tuspy")),
+        "WAYBILL_TEST_MOTO_PYTHON": str(python_with("moto")),
+        "WAYBILL_TEST_MOTO": str(_SOURCES / "moto" / "server.py"),
         "WAYBILL_TEST_TUSPY": str(_SOURCES / "tuspy" / "tuspy_client.py"),
         "WAYBILL_TEST_CURL": curl(),
         "WAYBILL_TEST_CURL_VARIANTS": str(_SOURCES / "curl_variants.py"),
@@ -56,10 +57,11 @@ def node_clients() -> Path:
     return once(packages.relative_to(cache_folder()), hash_of(sources), _copy_sources(sources))
 
 
-def tuspy_python() -> Path:
-    """Returns the Python interpreter that has tuspy installed."""
+def python_with(package: str) -> Path:
+    """Returns a Python interpreter with the packages of the folder `package`."""
+    requirements = _SOURCES / package / "requirements.txt"
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
-    folder = once("tuspy", f"{hash_of([_REQUIREMENTS])}-{version}", _install_tuspy)
+    folder = once(package, f"{hash_of([requirements])}-{version}", _install_python(package, requirements))
     return folder / "bin" / "python"
 
 
@@ -123,18 +125,20 @@ def _copy_sources(sources: Iterable[Path]) -> Callable[[Path], None]:
     return copy
 
 
-def _install_tuspy(folder: Path) -> None:
-    say(f"installing tuspy into {folder}")
-    make = [sys.executable, "-m", "venv", str(folder)]
-    if process.run(make, capture=True).returncode != 0:
-        shutil.rmtree(folder, ignore_errors=True)
-        apt.install("python3-venv")
-        run("python3 -m venv", make)
-    run("pip install", [
-        str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet",
-        "--disable-pip-version-check", "--require-hashes", "--no-deps", "--only-binary=:all:",
-        "-r", str(_REQUIREMENTS),
-    ])
+def _install_python(package: str, requirements: Path) -> Callable[[Path], None]:
+    def install(folder: Path) -> None:
+        say(f"installing {package} into {folder}")
+        make = [sys.executable, "-m", "venv", str(folder)]
+        if process.run(make, capture=True).returncode != 0:
+            shutil.rmtree(folder, ignore_errors=True)
+            apt.install("python3-venv")
+            run("python3 -m venv", make)
+        run("pip install", [
+            str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet",
+            "--disable-pip-version-check", "--require-hashes", "--no-deps", "--only-binary=:all:",
+            "-r", str(requirements),
+        ])
+    return install
 
 
 def _compile_java(folder: Path) -> None:

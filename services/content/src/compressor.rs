@@ -1,46 +1,34 @@
 //! Replaces objects of files by compressed objects.
 //!
-//! One thread with the lowest priority does it, one file after another. It finds the files in the tables, some of each company in
-//! turn. The processes with this role share the files.
+//! It finds the files in the tables, some of each company in turn. The processes with this role share the files.
 
 use crate::config::Config;
 use crate::context::context;
 use crate::encoding::{Encoded, EncodingError, Source, compress, read_back};
 use crate::metrics;
 use crate::settings::ContentSettings;
+use crate::share::Announced;
+use crate::turns::{SearchError, Work};
 use chrono::{DateTime, Duration as Span, Utc};
-use rustix::process::nice;
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::runtime::Handle;
-use tokio::sync::oneshot;
 use uuid::Uuid;
 use waybill_cache::Cache;
 use waybill_domain::content::compression::{COMPRESSED, REFERENCES_MAX, is_suitable};
 use waybill_domain::content::{Command, Compressed, Holder, Object};
 use waybill_domain::upload::Phase;
 use waybill_event_log::ReadError;
-use waybill_event_log::jetstream::{Passing, Reactions};
 use waybill_object_store::{ObjectStore, StoreError};
-use waybill_read_model::alive::{self, Group};
-use waybill_read_model::queries::{FileKey, Share, ToCompress, files_to_compress};
+use waybill_read_model::queries::{FileKey, ToCompress, files_to_compress};
 use waybill_read_model::{Database, ReadModelError};
 use waybill_repository::{
     ContentAggregate, ExecuteError, FileAggregate, LifecycleAggregate, Repository, UploadAggregate,
 };
 use waybill_schema::{Causation, CompanyId, FileId, UploadId, names};
-use waybill_service_kit::{Shutdown, new_id, now};
+use waybill_service_kit::{new_id, now};
 
-/// Lowest priority of a thread (nice(2)).
-const LEAST_PRIORITY: i32 = 19;
 /// Number of files of a company that are compressed before other companies get their turn.
 const PAGE: i64 = 16;
-/// Interval in which a process announces that it is alive, and the time for which that is valid.
-const ANNOUNCE_EVERY: Duration = Duration::from_secs(3);
-const ALIVE_FOR: Duration = Duration::from_secs(10);
-/// Pause after a failure that concerns all files: of the tables, of the log, of the store, or of the thread.
-const BEGIN_AGAIN_AFTER: Duration = Duration::from_secs(60);
 /// Age of a compressed object to which no event refers, up to which it is used. `waybill reconcile` deletes older ones.
 const ADOPTED_FOR_MS: i64 = 12 * 3_600 * 1_000;
 /// Number of files that could not be compressed, and the time after which they are tried again.
@@ -49,14 +37,11 @@ const FAILED_FOR: Duration = Duration::from_secs(3_600);
 
 /// Connections of the compression.
 pub(crate) struct Compressor {
-    id: Uuid,
+    announced: Arc<Announced>,
     repository: Arc<Repository>,
     store: Arc<dyn ObjectStore>,
     database: Database,
-    nats: async_nats::Client,
     settings: ContentSettings,
-    /// `None` before the first announcement.
-    share: Mutex<Option<Share>>,
     failed: Cache<UploadId, ()>,
 }
 
@@ -79,138 +64,53 @@ enum CompressError {
     Changed,
 }
 
-/// Reason why a search ended.
-#[derive(Debug, thiserror::Error)]
-enum SearchError {
-    #[error(transparent)]
-    Tables(#[from] ReadModelError),
-    #[error(transparent)]
-    Log(#[from] ReadError),
-    /// The store does not answer.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// No event can be appended, so that all work would be in vain.
-    #[error(transparent)]
-    Append(#[from] ExecuteError),
-}
+impl Work for Compressor {
+    const NAME: &'static str = "compression";
+    type Company = CompanyId;
 
-/// Compresses files on a thread of its own until shutdown.
-pub(crate) async fn run(config: Config, shutdown: Shutdown) {
-    let compressor = Arc::new(Compressor {
-        id: new_id(),
-        repository: config.repository,
-        store: config.store,
-        database: config.database,
-        nats: config.nats,
-        settings: config.settings,
-        share: Mutex::default(),
-        failed: Cache::builder(FAILED).time_to_live(FAILED_FOR).build(),
-    });
-    tokio::join!(compressor.announce_until(&shutdown), async {
-        while !shutdown.is_triggered() {
-            if let Err(reason) = on_a_thread(compressor.clone(), shutdown.clone()).await {
-                tracing::error!(reason, "the thread that compresses files ended; another one begins");
-                shutdown.unless(tokio::time::sleep(BEGIN_AGAIN_AFTER)).await;
-            }
-        }
-    });
-}
+    async fn next_company(&self, after: CompanyId) -> Result<Option<CompanyId>, SearchError> {
+        let after = FileKey { company_id: after, file_id: LAST };
+        Ok(self.page(after, 1).await?.first().map(|file| file.company_id))
+    }
 
-/// Compresses on a new thread until shutdown, or until the thread fails.
-async fn on_a_thread(compressor: Arc<Compressor>, shutdown: Shutdown) -> Result<(), &'static str> {
-    let (runtime, (ended, end)) = (Handle::current(), oneshot::channel());
-    let work = move || {
-        // On Linux, the priority is that of the thread.
-        if let Err(error) = nice(LEAST_PRIORITY) {
-            tracing::debug!(%error, "files are compressed with normal priority");
-        }
-        // A file that is in work when the shutdown begins is tried again.
-        runtime.block_on(shutdown.unless(compressor.search_on()));
-        if ended.send(()).is_err() {
-            tracing::debug!("nothing waits for the thread that compresses files");
-        }
-    };
-    std::thread::Builder::new().name("compression".to_owned()).spawn(work).map_err(|_| "it cannot start")?;
-    end.await.map_err(|_| "it has panicked")
+    fn id(company: CompanyId) -> CompanyId {
+        company
+    }
+
+    async fn files(&self, company_id: CompanyId, after: FileId) -> Result<Vec<FileId>, SearchError> {
+        let page = self.page(FileKey { company_id, file_id: after }, PAGE).await?;
+        Ok(page.iter().filter(|file| file.company_id == company_id).map(|file| file.file_id).collect())
+    }
+
+    async fn work(&self, company: CompanyId, file: FileId) -> Result<(), SearchError> {
+        self.compress_or_note(company, file).await
+    }
 }
 
 impl Compressor {
-    async fn announce_until(&self, shutdown: &Shutdown) {
-        shutdown.unless(self.announce()).await;
-        if let Err(error) = alive::withdraw(&self.database, Group::Compressors, self.id).await {
-            tracing::debug!(%error, "cannot withdraw this process; its announcement expires");
-        }
-    }
-
-    /// Announces this process again and again, and notes its share of the files.
-    async fn announce(&self) {
-        loop {
-            match alive::announce(&self.database, Group::Compressors, self.id, ALIVE_FOR).await {
-                // The share stays the same as long as the same processes run, so that a large file is not begun twice.
-                Ok(alive) => {
-                    let share = alive::share_of(self.id, &alive, 0);
-                    *self.share.lock().unwrap_or_else(PoisonError::into_inner) = Some(share);
-                }
-                Err(error) => tracing::debug!(%error, "cannot announce that this process is alive; will try again"),
-            }
-            tokio::time::sleep(ANNOUNCE_EVERY).await;
-        }
-    }
-
-    /// Returns the share of this process; `None` before the first announcement.
-    fn share(&self) -> Option<Share> {
-        *self.share.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn search_on(&self) {
-        loop {
-            tokio::time::sleep(self.settings.search_every()).await;
-            if self.share().is_none() {
-                continue;
-            }
-            if let Err(error) = self.search().await {
-                tracing::warn!(%error, "cannot compress files; will try again");
-                tokio::time::sleep(BEGIN_AGAIN_AFTER).await;
-            }
-        }
-    }
-
-    /// Compresses all files that are old enough: in each round, some of every company.
-    async fn search(&self) -> Result<(), SearchError> {
-        // Before the first event, so that no replaced object is missed.
-        for partition in self.repository.log().partitions().all() {
-            Reactions::create(&self.nats, Passing::Replaced, partition).await?;
-        }
-        let mut done: HashMap<CompanyId, FileId> = HashMap::new();
-        loop {
-            let (mut is_end, mut after) = (true, FileKey { company_id: CompanyId(Uuid::nil()), file_id: FIRST });
-            while let Some(company) = self.files(after, 1).await?.first().map(|file| file.company_id) {
-                let page = FileKey { company_id: company, file_id: done.get(&company).copied().unwrap_or(FIRST) };
-                for file in self.files(page, PAGE).await?.iter().filter(|file| file.company_id == company) {
-                    self.compress_or_note(*file).await?;
-                    done.insert(company, file.file_id);
-                    is_end = false;
-                }
-                after = FileKey { company_id: company, file_id: LAST };
-            }
-            if is_end {
-                return Ok(());
-            }
+    /// Creates the compression of the files of this process.
+    pub(crate) fn new(config: &Config, announced: Arc<Announced>) -> Self {
+        Self {
+            announced,
+            repository: config.repository.clone(),
+            store: config.store.clone(),
+            database: config.database.clone(),
+            settings: config.settings.clone(),
+            failed: Cache::builder(FAILED).time_to_live(FAILED_FOR).build(),
         }
     }
 
     /// Returns the next files of this process.
-    async fn files(&self, after: FileKey, limit: i64) -> Result<Vec<FileKey>, ReadModelError> {
+    async fn page(&self, after: FileKey, limit: i64) -> Result<Vec<FileKey>, ReadModelError> {
         let age = Span::seconds(self.settings.compress_after_s);
         let until = DateTime::<Utc>::from_timestamp_millis(now().0).unwrap_or_default() - age;
-        let share = self.share().unwrap_or_default();
+        let share = self.announced.share().unwrap_or_default();
         let mut connection = self.database.connection().await?;
         files_to_compress(&mut connection, ToCompress { compressed: &COMPRESSED, after, until, share, limit }).await
     }
 
     /// Compresses a file. A failure that concerns only this file does not stop the others.
-    async fn compress_or_note(&self, file: FileKey) -> Result<(), SearchError> {
-        let FileKey { company_id, file_id } = file;
+    async fn compress_or_note(&self, company_id: CompanyId, file_id: FileId) -> Result<(), SearchError> {
         if self.failed.contains_key(&file_id) {
             return Ok(());
         }
@@ -252,7 +152,8 @@ impl Compressor {
         let aggregate = ContentAggregate { company, sha256: *sha256 };
         let content = self.repository.load(&aggregate).await?.state;
         // The tables may not have an event yet.
-        if state.purged || content.not_compressed.contains(&file) || content.has_compressed(file) {
+        let is_decided = content.not_compressed.contains(&file) || content.has_compressed(file);
+        if state.purged || is_decided || content.cold_object().is_some() {
             return Ok(());
         }
         let is_hopeless = !content.not_compressed.is_empty() || content.references.len() > REFERENCES_MAX;
@@ -289,7 +190,8 @@ impl Compressor {
         let (store, prefix) = (self.store.as_ref(), names::objects_prefix(company, owner));
         let is_gone = store.size(source.key).await?.is_none();
         for key in store.list(&prefix).await? {
-            let is_usable = names::compressed_id(&key).is_some_and(|id| is_gone || is_recent(id));
+            let id = names::compressed_id(&key).filter(|_| !names::is_cold(&key));
+            let is_usable = id.is_some_and(|id| is_gone || is_recent(id));
             if is_usable && let Some(stored_bytes) = read_back(store, &key, source).await? {
                 if is_gone {
                     tracing::warn!(company_id = %company, upload_id = %owner, "the object of a file is missing; a compressed one is used");
@@ -321,7 +223,7 @@ impl Compressor {
             Err(StoreError::Refused { .. }) => Vec::new(),
             open => open?,
         };
-        for (key, upload_id) in open.iter().filter(|(key, _)| names::is_compressed(key)) {
+        for (key, upload_id) in open.iter().filter(|(key, _)| names::is_compressed(key) && !names::is_cold(key)) {
             self.store.abort_multipart(key, upload_id).await?;
         }
         Ok(())
@@ -361,5 +263,4 @@ fn is_recent(id: Uuid) -> bool {
     now().0 - made_ms < ADOPTED_FOR_MS
 }
 
-const FIRST: UploadId = UploadId(Uuid::nil());
 const LAST: UploadId = UploadId(Uuid::max());

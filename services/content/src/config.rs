@@ -3,7 +3,7 @@
 use crate::settings::ContentSettings;
 use std::sync::Arc;
 use waybill_access::Access;
-use waybill_object_store::ObjectStore;
+use waybill_object_store::{Cold, ObjectStore};
 use waybill_read_model::Database;
 use waybill_repository::Repository;
 
@@ -20,6 +20,8 @@ pub struct Config {
     pub access: Arc<Access>,
     /// The object store.
     pub store: Arc<dyn ObjectStore>,
+    /// The bucket for archived files.
+    pub cold: Option<Cold>,
     /// The read model.
     pub database: Database,
 }

@@ -1,4 +1,4 @@
-//! Writes compressed objects.
+//! Writes objects with the bytes of other objects: compressed, or in another bucket.
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use waybill_compression::{DecodeError, Decoder, EncodeError, Encoder, FRAME_BYTES, Table, TableError, table_bytes};
 use waybill_domain::content::compression::{TRIAL_BYTES, is_promising, stored_max};
 use waybill_object_store::{CompletedPart, Crc, ObjectStore, PartCrc, StoreError, crc64nvme};
-use waybill_schema::Sha256Digest;
+use waybill_schema::{Sha256Digest, names};
 
 /// Minimum size in bytes of the parts of a compressed object, except the last one, and maximum number of parts.
 const PART_BYTES: u64 = 8 << 20;
@@ -104,7 +104,7 @@ async fn write(
         let mut rest = Frames { body: Reading { bytes: body.bytes.fuse() }, next: BytesMut::new() };
         while let Some(frame) = rest.next().await? {
             sha256.update(&frame);
-            object.add(encoder.frame(&frame)?).await?;
+            object.add(&encoder.frame(&frame)?).await?;
             if object.written > most {
                 return Ok(false);
             }
@@ -122,7 +122,7 @@ pub(crate) async fn read_back(
 ) -> Result<Option<u64>, StoreError> {
     let Some(stored_bytes) = store.size(key).await? else { return Ok(None) };
     let mut object = Reading { bytes: store.get(key, 0, None).await?.bytes.fuse() };
-    match decode(&mut object, source).await {
+    match decode(&mut object, Source { key, ..source }).await {
         Ok(is_equal) => Ok(is_equal.then_some(stored_bytes)),
         Err(EncodingError::Store(error)) => Err(error),
         Err(error) => {
@@ -132,28 +132,100 @@ pub(crate) async fn read_back(
     }
 }
 
+/// Writes an object with the bytes of the object of `source` to `key`, and returns its size in bytes. Checks that these are the bytes
+/// of the file.
+pub(crate) async fn copy(store: &dyn ObjectStore, source: Source<'_>, key: &str) -> Result<u64, EncodingError> {
+    let body = in_time(store.get(source.key, 0, None)).await??;
+    let stored_bytes = body.length;
+    let mut from = Reading { bytes: body.bytes.fuse() };
+    let mut object = Writer::new(store, key, stored_bytes, Vec::new());
+    let mut check = Check::new(source)?;
+    let copied: Result<(), EncodingError> = async {
+        while let Some(bytes) = from.next().await? {
+            check.add(&bytes)?;
+            object.add(&bytes).await?;
+        }
+        if check.finish()? { Ok(()) } else { Err(EncodingError::OtherBytes) }
+    }
+    .await;
+    if let Err(error) = copied {
+        object.abort().await;
+        return Err(error);
+    }
+    object.finish(Vec::new()).await?;
+    Ok(stored_bytes)
+}
+
 /// Decodes an object, and checks that the table at its end says where its frames are.
 async fn decode(object: &mut Reading, source: Source<'_>) -> Result<bool, EncodingError> {
-    let (mut decoder, mut sha256, mut length) = (Decoder::new()?, Sha256::new(), 0);
-    let mut output = Vec::with_capacity(OUTPUT_BYTES);
-    let mut end = End::new(source.size_bytes);
-    while let Some(mut input) = object.next().await? {
-        end.add(&input);
+    let mut check = Check::new(source)?;
+    while let Some(input) = object.next().await? {
+        check.add(&input)?;
+    }
+    check.finish()
+}
+
+/// Check whether an object has the bytes of a file.
+struct Check<'a> {
+    source: Source<'a>,
+    /// `None` if the object is not compressed.
+    compressed: Option<Compressed>,
+    sha256: Sha256,
+    /// Number of bytes of the file so far.
+    length: u64,
+}
+
+/// State of the decoding of a compressed object.
+struct Compressed {
+    decoder: Decoder,
+    output: Vec<u8>,
+    end: End,
+}
+
+impl<'a> Check<'a> {
+    /// Begins with an object whose key is that of `source`, or whose bytes are the same.
+    fn new(source: Source<'a>) -> Result<Self, EncodingError> {
+        let compressed = || {
+            let output = Vec::with_capacity(OUTPUT_BYTES);
+            Ok::<_, EncodingError>(Compressed { decoder: Decoder::new()?, output, end: End::new(source.size_bytes) })
+        };
+        let compressed = names::is_compressed(source.key).then(compressed).transpose()?;
+        Ok(Self { source, compressed, sha256: Sha256::new(), length: 0 })
+    }
+
+    fn add(&mut self, bytes: &[u8]) -> Result<(), EncodingError> {
+        let Some(Compressed { decoder, output, end }) = &mut self.compressed else {
+            self.sha256.update(bytes);
+            self.length += length_of(bytes);
+            return Ok(());
+        };
+        end.add(bytes);
+        let mut input = bytes;
         loop {
-            let used = decoder.decode(&input, &mut output)?;
-            drop(input.split_to(used));
-            sha256.update(&output);
-            length += length_of(&output);
+            let used = decoder.decode(input, output)?;
+            input = input.get(used..).unwrap_or_default();
+            self.sha256.update(&output);
+            self.length += length_of(output);
             let is_full = output.len() == output.capacity();
             output.clear();
             if input.is_empty() && !is_full {
-                break;
+                return Ok(());
             }
         }
     }
-    let table = Table::parse(&end.bytes, source.size_bytes)?;
-    let is_whole = table.stored_bytes() + table_bytes(source.size_bytes) == end.length;
-    Ok(is_whole && length == source.size_bytes && Sha256Digest(sha256.finalize().into()) == source.sha256)
+
+    /// Returns `true` if the object had the bytes of the file, and, if it is compressed, a table that says where its frames are.
+    fn finish(self) -> Result<bool, EncodingError> {
+        let Source { size_bytes, sha256, .. } = self.source;
+        let has_table = match &self.compressed {
+            Some(Compressed { end, .. }) => {
+                let table = Table::parse(&end.bytes, size_bytes)?;
+                table.stored_bytes() + table_bytes(size_bytes) == end.length
+            }
+            None => true,
+        };
+        Ok(has_table && self.length == size_bytes && Sha256Digest(self.sha256.finalize().into()) == sha256)
+    }
 }
 
 /// The last bytes of an object, which are its table.
@@ -237,9 +309,9 @@ impl<'a> Writer<'a> {
         Self { store, key, upload_id: None, part_bytes, parts: Vec::new(), written: length_of(&first), next: first }
     }
 
-    async fn add(&mut self, bytes: Vec<u8>) -> Result<(), StoreError> {
-        self.written += length_of(&bytes);
-        self.next.extend(bytes);
+    async fn add(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        self.written += length_of(bytes);
+        self.next.extend_from_slice(bytes);
         if self.next.len() >= self.part_bytes { self.write_part().await } else { Ok(()) }
     }
 
@@ -273,7 +345,9 @@ impl<'a> Writer<'a> {
     }
 
     async fn complete(&mut self) -> Result<(), StoreError> {
-        self.write_part().await?;
+        if !self.next.is_empty() {
+            self.write_part().await?;
+        }
         let upload_id = self.upload_id.as_deref().unwrap_or_default();
         self.store.complete_multipart(self.key, upload_id, &self.parts).await
     }

@@ -1,12 +1,14 @@
 //! The content pipeline, a role of its own: it looks into files after they were verified. Untrusted bytes are processed
 //! away from the roles that accept and store them, and slow steps do not delay the verification of other files.
 //!
-//! It scans files for viruses with clamd, and makes previews of files that can be read. Each step has a consumer of the events
+//! It scans files for viruses with clamd, makes previews of files that can be read, and compresses and archives files. Each step has a consumer of the events
 //! that begin it, and each result is an event of the file. A search in the tables provides files that were verified before
 //! their company had them scanned, and files whose scan is old. Processes of this role share the work and keep no state of
 //! their own.
 
+mod archiver;
 pub mod backfill;
+mod background;
 pub mod clamd;
 mod compressor;
 mod config;
@@ -15,6 +17,7 @@ mod context;
 mod encoding;
 mod failures;
 mod metrics;
+mod moving;
 mod new_files;
 pub mod once;
 mod overdue;
@@ -26,6 +29,9 @@ mod scanner;
 mod search;
 mod server;
 mod settings;
+mod share;
+mod thaws;
+mod turns;
 
 pub use config::Config;
 pub use server::Server;

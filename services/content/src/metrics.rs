@@ -55,3 +55,16 @@ pub(crate) static GIVEN_UP: LazyLock<IntCounter> = LazyLock::new(|| {
         "Files whose verdict is UNSCANNED because the scanner failed again and again",
     )
 });
+
+/// Objects that were moved, by the `tier` to which they were moved.
+pub(crate) static MOVES: LazyLock<IntCounterVec> =
+    LazyLock::new(|| counters("waybill_moves_total", "Objects that were moved to another storage tier", &["tier"]));
+
+/// Bytes of these objects.
+pub(crate) static MOVED_BYTES: LazyLock<IntCounterVec> =
+    LazyLock::new(|| counters("waybill_moved_bytes_total", "Bytes that were moved to another storage tier", &["tier"]));
+
+/// Files that could not be archived or restored.
+pub(crate) static MOVE_FAILURES: LazyLock<IntCounter> = LazyLock::new(|| {
+    counter("waybill_move_failures_total", "Files that could not be archived or restored; they are tried again")
+});

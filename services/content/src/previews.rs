@@ -146,7 +146,10 @@ fn readable_file(recorded: &Recorded) -> Option<FileId> {
         | FileEvent::FilePurged(_)
         | FileEvent::FileSpaceReleased(_)
         | FileEvent::PreviewsMade(_)
-        | FileEvent::PreviewFailed(_) => None,
+        | FileEvent::PreviewFailed(_)
+        | FileEvent::FileArchived(_)
+        | FileEvent::FileRestoreRequested(_)
+        | FileEvent::FileThawed(_) => None,
     }
 }
 

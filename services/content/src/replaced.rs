@@ -1,15 +1,20 @@
-//! Deletes objects that compressed ones have replaced, some time after the event, so that downloads which read them can end.
+//! Records the storage tier of files whose bytes were moved, and deletes objects that compressed or moved ones have replaced, some
+//! time after the event, so that downloads which read them can end.
 
 use crate::config::Config;
 use crate::consumer::{Outcome, Step};
+use crate::context::context;
 use std::sync::Arc;
 use std::time::Duration;
+use waybill_domain::Refusal;
+use waybill_domain::content::State;
+use waybill_domain::file::Command;
 use waybill_event_log::ReadError;
 use waybill_event_log::jetstream::Passing;
 use waybill_object_store::{ObjectStore, StoreError};
-use waybill_repository::{ContentAggregate, Repository};
-use waybill_schema::events::{ContentCompressed, ContentEvent};
-use waybill_schema::{Entity, Event, Recorded};
+use waybill_repository::{ContentAggregate, ExecuteError, FileAggregate, Repository};
+use waybill_schema::events::{ContentEvent, ContentMoved};
+use waybill_schema::{Causation, Entity, Event, Recorded};
 use waybill_service_kit::now;
 
 /// Connections, and the time for which a replaced object is kept.
@@ -21,14 +26,51 @@ pub(crate) struct Replaced {
 
 /// Reason why an object was not deleted. It is tried again.
 #[derive(Debug, thiserror::Error)]
-enum DeleteError {
+enum ReplacedError {
     #[error(transparent)]
     Log(#[from] ReadError),
     #[error(transparent)]
+    Append(#[from] ExecuteError),
+    #[error(transparent)]
     Store(#[from] StoreError),
     /// The replaced object may be the only one.
-    #[error("the compressed object is missing or has another size")]
-    CompressedLost,
+    #[error("the object that replaced it is missing or has another size")]
+    NewLost,
+}
+
+/// An object that has replaced another one.
+struct Replacement<'a> {
+    key: &'a str,
+    stored_bytes: u64,
+    replaced_key: &'a str,
+    moved: Option<&'a ContentMoved>,
+}
+
+impl<'a> Replacement<'a> {
+    fn of(event: &'a ContentEvent) -> Option<Self> {
+        match event {
+            ContentEvent::ContentCompressed(compressed) => Some(Self {
+                key: &compressed.storage_key,
+                stored_bytes: compressed.stored_bytes,
+                replaced_key: &compressed.replaced_key,
+                moved: None,
+            }),
+            ContentEvent::ContentMoved(moved) => Some(Self {
+                key: &moved.storage_key,
+                stored_bytes: moved.stored_bytes,
+                replaced_key: &moved.replaced_key,
+                moved: Some(moved),
+            }),
+            ContentEvent::ContentShared(_)
+            | ContentEvent::ContentReferenced(_)
+            | ContentEvent::ContentReleased(_)
+            | ContentEvent::ContentNotCompressed(_) => None,
+        }
+    }
+
+    fn is_used(&self, state: &State) -> bool {
+        state.object.as_ref().is_some_and(|object| object.storage_key == self.key)
+    }
 }
 
 impl Replaced {
@@ -37,14 +79,54 @@ impl Replaced {
         Self { repository: config.repository.clone(), store: config.store.clone(), kept }
     }
 
-    /// Deletes the object that was replaced, if the compressed one is there or no file needs either.
-    async fn delete(&self, content: ContentAggregate, compressed: &ContentCompressed) -> Result<(), DeleteError> {
-        let state = self.repository.load(&content).await?.state;
-        let is_used = state.object.is_some_and(|object| object.storage_key == compressed.storage_key);
-        if is_used && self.store.size(&compressed.storage_key).await? != Some(compressed.stored_bytes) {
-            return Err(DeleteError::CompressedLost);
+    /// Records the tier of each file that still refers to the object.
+    async fn record(
+        &self,
+        content: &ContentAggregate,
+        replacement: &Replacement<'_>,
+        causation: Causation,
+    ) -> Result<(), ReplacedError> {
+        let Some(moved) = replacement.moved else { return Ok(()) };
+        let state = self.repository.load(content).await?.state;
+        if !replacement.is_used(&state) {
+            // The files refer to another object now. Its event names the tier.
+            return Ok(());
         }
-        Ok(self.store.delete(&compressed.replaced_key).await?)
+        for file in moved.file_ids.iter().filter(|file| state.references.contains(file)) {
+            let aggregate = FileAggregate { company: content.company, file: *file };
+            match self.repository.execute(&aggregate, Command::RecordTier(moved.tier), &context(causation)).await {
+                // The file was purged.
+                Ok(_) | Err(ExecuteError::Refused(Refusal::NotFound { .. })) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes the object that was replaced, if the new one is there or no file needs either.
+    async fn delete(&self, content: &ContentAggregate, replacement: &Replacement<'_>) -> Result<(), ReplacedError> {
+        let state = self.repository.load(content).await?.state;
+        let is_lost =
+            replacement.is_used(&state) && self.store.size(replacement.key).await? != Some(replacement.stored_bytes);
+        if is_lost {
+            return Err(ReplacedError::NewLost);
+        }
+        Ok(self.store.delete(replacement.replaced_key).await?)
+    }
+
+    async fn react_to(
+        &self,
+        content: &ContentAggregate,
+        replacement: &Replacement<'_>,
+        recorded: &Recorded,
+    ) -> Result<Outcome, ReplacedError> {
+        self.record(content, replacement, Causation::Event(recorded.position)).await?;
+        let age = Duration::from_millis(u64::try_from(now().0 - recorded.envelope.time.0).unwrap_or(0));
+        if let Some(pause) = self.kept.checked_sub(age).filter(|pause| !pause.is_zero()) {
+            return Ok(Outcome::NotYet(pause));
+        }
+        self.delete(content, replacement).await?;
+        Ok(Outcome::Done)
     }
 }
 
@@ -54,19 +136,14 @@ impl Step for Replaced {
     async fn possible(&self) {}
 
     async fn react(&self, recorded: &Recorded, _attempt: i64) -> Outcome {
-        let (Event::Content(ContentEvent::ContentCompressed(compressed)), Entity::Content(sha256)) =
-            (&recorded.event, recorded.subject.aggregate)
-        else {
+        let (Event::Content(event), Entity::Content(sha256)) = (&recorded.event, recorded.subject.aggregate) else {
             return Outcome::Done;
         };
-        let age = Duration::from_millis(u64::try_from(now().0 - recorded.envelope.time.0).unwrap_or(0));
-        if let Some(pause) = self.kept.checked_sub(age).filter(|pause| !pause.is_zero()) {
-            return Outcome::NotYet(pause);
-        }
+        let Some(replacement) = Replacement::of(event) else { return Outcome::Done };
         let content = ContentAggregate { company: recorded.subject.company, sha256 };
-        match self.delete(content, compressed).await {
-            Ok(()) => Outcome::Done,
-            Err(error @ DeleteError::CompressedLost) => {
+        match self.react_to(&content, &replacement, recorded).await {
+            Ok(outcome) => outcome,
+            Err(error @ ReplacedError::NewLost) => {
                 tracing::error!(position = %recorded.position, %error, "a replaced object is kept");
                 Outcome::Failed
             }

@@ -4,7 +4,8 @@ use crate::config::Config;
 use crate::previews::Previews;
 use crate::replaced::Replaced;
 use crate::scanner::Scanner;
-use crate::{compressor, consumer, metrics, overdue, search};
+use crate::thaws::Thaws;
+use crate::{background, consumer, metrics, overdue, search};
 use futures_util::future::BoxFuture;
 use std::ops::Range;
 use std::sync::Arc;
@@ -38,7 +39,7 @@ impl Server {
             .with("postgres", config.database.clone(), |database| async move { database.connection().await.map(drop) });
         let partitions = config.repository.log().partitions().all();
         start_previews(&config, partitions.clone(), &mut tasks, shutdown);
-        start_compression(&config, partitions.clone(), &mut tasks, shutdown);
+        start_background(&config, partitions.clone(), &mut tasks, shutdown);
         match Scanner::new(&config).map(Arc::new) {
             None => tracing::info!("files are not scanned for viruses, because WAYBILL_CLAMD is not set"),
             Some(scanner) => {
@@ -92,19 +93,19 @@ fn start_previews(config: &Config, partitions: Range<u32>, tasks: &mut JoinSet<(
     });
 }
 
-/// Starts the compression, unless it is off, and the deletion of replaced objects in any case.
-fn start_compression(config: &Config, partitions: Range<u32>, tasks: &mut JoinSet<()>, shutdown: &Shutdown) {
-    let replaced = Arc::new(Replaced::new(config));
+/// Starts the compression and the archival, unless they are off, and the deletion of replaced objects and the restoring of archived
+/// files in any case.
+fn start_background(config: &Config, partitions: Range<u32>, tasks: &mut JoinSet<()>, shutdown: &Shutdown) {
+    let (replaced, thaws) = (Arc::new(Replaced::new(config)), Arc::new(Thaws::new(config)));
     let (is_on, watching) = watch::channel(true);
     for partition in partitions {
-        let (nats, replaced) = (config.nats.clone(), replaced.clone());
-        tasks.spawn(consumer::run(nats, replaced, partition, watching.clone(), shutdown.clone()));
+        let nats = config.nats.clone();
+        tasks.spawn(consumer::run(nats.clone(), replaced.clone(), partition, watching.clone(), shutdown.clone()));
+        tasks.spawn(consumer::run(nats, thaws.clone(), partition, watching.clone(), shutdown.clone()));
     }
     let (config, shutdown) = (config.clone(), shutdown.clone());
     tasks.spawn(async move {
-        if config.settings.compression {
-            compressor::run(config, shutdown.clone()).await;
-        }
+        background::run(config, shutdown.clone()).await;
         shutdown.triggered().await;
         // The consumers follow the sender.
         drop(is_on);

@@ -61,7 +61,8 @@ pub struct ContentSettings {
     /// Compression level of Zstandard. A higher one takes more CPU time and gains a little
     #[arg(long, env = "WAYBILL_COMPRESSION_LEVEL", default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=19))]
     pub compression_level: i32,
-    /// Time in seconds for which an object is kept after a compressed one has replaced it, so that downloads which read it can end
+    /// Time in seconds for which an object is kept after a compressed or moved one has replaced it, so that downloads which read it
+    /// can end
     #[arg(
         long,
         env = "WAYBILL_REPLACED_KEPT_S",
@@ -69,6 +70,17 @@ pub struct ContentSettings {
         value_parser = clap::value_parser!(u64).range(0..=86_400)
     )]
     pub replaced_kept_s: u64,
+    /// Interval in seconds at which the role searches for files to archive, if there is a bucket for them (WAYBILL_S3_COLD_BUCKET)
+    #[arg(
+        long,
+        env = "WAYBILL_ARCHIVE_EVERY_S",
+        default_value_t = 3_600,
+        value_parser = clap::value_parser!(u64).range(1..=604_800)
+    )]
+    pub archive_every_s: u64,
+    /// Interval in seconds at which the role asks the store whether an archived file that somebody wants can be read
+    #[arg(long, env = "WAYBILL_THAW_POLL_S", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub thaw_poll_s: u64,
     /// Interval in seconds at which the object store is compared with the log, as `waybill reconcile --missing --dry-run`
     /// does. 0 turns this off. One process at a time does it
     #[arg(long, env = "WAYBILL_RECONCILE_EVERY_S", default_value_t = 0)]

@@ -7,7 +7,7 @@ use waybill_domain::progress::Tracker;
 use waybill_domain::upload::Phase;
 use waybill_read_model::queries::Preview;
 use waybill_schema::events::{FileEvent, SessionEvent, ShareEvent, UploadEvent};
-use waybill_schema::{Entity, Event, Recorded, SessionStatus, UploadId, UploadStatus, Verdict};
+use waybill_schema::{Entity, Event, Recorded, SessionStatus, StorageTier, UploadId, UploadStatus, Verdict};
 
 /// Approximate size of a frame without its facts in bytes.
 const FRAME_BYTES: usize = 200;
@@ -204,6 +204,9 @@ fn file(event: &FileEvent, time: DateTime<Utc>) -> Option<Value> {
             json!({ "verdict": Verdict::from(result), "signature": result.signature(), "reason": result.reason() })
         }
         FileEvent::FileReleased(_) => json!({}),
+        FileEvent::FileArchived(archived) => json!({ "storage_tier": archived.tier.as_str() }),
+        FileEvent::FileRestoreRequested(_) => json!({ "restore_requested_at": time }),
+        FileEvent::FileThawed(_) => json!({ "storage_tier": StorageTier::Hot.as_str() }),
         FileEvent::PreviewsMade(made) => json!({ "preview": Preview::of(made, time) }),
         FileEvent::PreviewFailed(failed) => json!({ "preview": Preview::failed(failed, time) }),
         FileEvent::FileSpaceReleased(_) => return None,

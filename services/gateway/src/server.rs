@@ -6,6 +6,7 @@ use crate::application::at_once::AtOnce;
 use crate::application::gateway::{Gateway, StartedCache};
 use crate::application::head_key::HeadKey;
 use crate::application::idempotency::Idempotency;
+use crate::application::last_reads::LastReads;
 use crate::application::quota_reservation::Reserver;
 use crate::application::read_your_writes::Positions;
 use crate::application::registration::Registration;
@@ -218,6 +219,7 @@ impl Server {
             kept_refusals: config.refusals,
             reads,
             kept_reads: config.reads,
+            last_reads: LastReads::default(),
             log: config.log,
             repository: config.repository,
             signals: Arc::new(config.nats),
@@ -239,6 +241,10 @@ impl Server {
         tasks.spawn({
             let (gateway, shutdown) = (gateway.clone(), shutdown.clone());
             async move { gateway.event_budget.tidy(shutdown).await }
+        });
+        tasks.spawn({
+            let (gateway, shutdown) = (gateway.clone(), shutdown.clone());
+            async move { gateway.last_reads.write(&gateway.database, shutdown).await }
         });
         tasks.spawn(sealing::run(gateway.clone(), shutdown.clone()));
         let readiness = readiness.and(own_readiness(&gateway)).and(config.more_readiness);

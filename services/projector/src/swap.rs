@@ -72,6 +72,7 @@ async fn swap_tables(log: &dyn EventLog, live: &Database) -> Result<Swapped, Rep
     let beside = build(log, live, log.partitions().all().collect()).await?;
     let comparison = compare(log, live, &beside).await?;
     tables::copy_rights(live, beside.schema()).await?;
+    tables::copy_reads(&mut *live.connection().await?, beside.schema()).await?;
     for _ in 0..ATTEMPTS {
         catch_up(log, live, &beside).await?;
         match exchange(log, live, &beside, &old).await {

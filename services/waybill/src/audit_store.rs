@@ -9,6 +9,7 @@ mod missing;
 mod report;
 pub(crate) mod schedule;
 
+use crate::backing::Stores;
 use crate::{CommandError, backing};
 use clap::Args;
 use judge::{Judge, Kind, Verdict};
@@ -85,7 +86,9 @@ struct Scope {
 }
 
 struct Audit {
-    store: Arc<S3Store>,
+    /// All buckets as one.
+    store: Arc<dyn ObjectStore>,
+    stores: Stores,
     database: Database,
     judge: Judge,
     report: Report,
@@ -108,8 +111,10 @@ async fn check(args: Scope, deletes: bool) -> Result<ExitCode, CommandError> {
     let snapshots = Bucket::open(&nats, names::SNAPSHOTS_BUCKET).await;
     let snapshots = snapshots.map_err(|error| format!("{error}; run `waybill provision`"))?;
     let log = Arc::new(JetStreamLog::clone(&log).keeping_snapshots_in(snapshots));
+    let stores = backing::stores(&args.s3)?;
     let mut audit = Audit {
-        store: backing::store(&args.s3)?,
+        store: stores.all(),
+        stores,
         database: backing::database(&args.database)?,
         judge: Judge::new(Arc::new(Repository::new(log))),
         report: Report::new(if args.json { Output::Json } else { Output::Table }),
@@ -123,21 +128,26 @@ async fn check(args: Scope, deletes: bool) -> Result<ExitCode, CommandError> {
 impl Audit {
     /// Checks all objects and multipart uploads, and with `missing` also all files.
     async fn run(&mut self, missing: bool) -> Result<(), CommandError> {
-        for kind in Kind::ALL {
-            self.objects(kind).await?;
-            self.multiparts(kind).await?;
+        let stores = self.stores.clone();
+        for bucket in stores.each() {
+            for kind in Kind::ALL {
+                self.objects(bucket, kind).await?;
+                self.multiparts(bucket, kind).await?;
+            }
         }
         if missing {
-            Missing::new(&self.store).look(&self.database, &mut self.judge, &mut self.report).await?;
+            Missing::new(&stores.hot, self.store.as_ref())
+                .look(&self.database, &mut self.judge, &mut self.report)
+                .await?;
         }
         Ok(())
     }
 
-    async fn objects(&mut self, kind: Kind) -> Result<(), CommandError> {
+    async fn objects(&mut self, bucket: &S3Store, kind: Kind) -> Result<(), CommandError> {
         let prefix = kind.prefix();
         let mut after: Option<String> = None;
         loop {
-            let page = self.store.objects_after(prefix, after.as_deref()).await?;
+            let page = bucket.objects_after(prefix, after.as_deref()).await?;
             let Some(last) = page.last() else { return Ok(()) };
             after = Some(last.key.clone());
             let known = if kind == Kind::Object { self.known(prefix, &page).await? } else { HashSet::new() };
@@ -148,10 +158,10 @@ impl Audit {
         }
     }
 
-    async fn multiparts(&mut self, kind: Kind) -> Result<(), CommandError> {
+    async fn multiparts(&mut self, bucket: &S3Store, kind: Kind) -> Result<(), CommandError> {
         let mut from = Some(Marker::default());
         while let Some(marker) = from {
-            let (page, next) = self.store.multiparts_from(kind.prefix(), marker).await?;
+            let (page, next) = bucket.multiparts_from(kind.prefix(), marker).await?;
             for listed in page {
                 self.look(kind, listed, false).await?;
             }

@@ -9,8 +9,9 @@ use waybill_http_kit::auth::IssuerConfig;
 use waybill_http_kit::{Authenticator, Role};
 use waybill_object_store::presign::Presigner;
 use waybill_object_store::s3::{Encryption, S3Config, S3Store, StoreCredentials};
+use waybill_object_store::{Cold, ObjectStore, Tiers};
 use waybill_read_model::{Database, DatabaseConfig};
-use waybill_schema::Partitions;
+use waybill_schema::{Partitions, StorageTier};
 use waybill_service_kit::Secrets;
 use waybill_service_kit::settings::{
     AuthSettings, DatabaseSettings, EncryptionSetting, NatsSettings, S3Settings, TypeSettings,
@@ -74,9 +75,56 @@ pub(crate) async fn log(
     Ok(Arc::new(log.reading_by(nats(settings).await?).checked().await?))
 }
 
-/// Returns a client of the object store.
-pub(crate) fn store(settings: &S3Settings) -> Result<Arc<S3Store>, CommandError> {
-    Ok(Arc::new(S3Store::new(&s3_config(settings)?)))
+/// The buckets of the installation.
+#[derive(Clone)]
+pub(crate) struct Stores {
+    /// The bucket to which uploads go.
+    pub(crate) hot: Arc<S3Store>,
+    /// The bucket for archived files, if there is one, and the tier of its objects.
+    cold: Option<(Arc<S3Store>, StorageTier)>,
+}
+
+impl Stores {
+    /// Returns the buckets as one store.
+    pub(crate) fn all(&self) -> Arc<dyn ObjectStore> {
+        Arc::new(Tiers::new(self.hot.clone(), self.cold()))
+    }
+
+    /// Returns the bucket for archived files.
+    pub(crate) fn cold(&self) -> Option<Cold> {
+        self.cold.clone().map(|(store, tier)| Cold { store, tier })
+    }
+
+    /// Returns each bucket.
+    pub(crate) fn each(&self) -> impl Iterator<Item = &S3Store> {
+        [&self.hot].into_iter().chain(self.cold.as_ref().map(|(store, _)| store)).map(AsRef::as_ref)
+    }
+}
+
+/// Returns clients of the buckets.
+pub(crate) fn stores(settings: &S3Settings) -> Result<Stores, CommandError> {
+    let hot = s3_config(settings)?;
+    let cold = cold_config(settings, &hot)?.map(|config| (Arc::new(S3Store::new(&config)), config.tier()));
+    Ok(Stores { hot: Arc::new(S3Store::new(&hot)), cold })
+}
+
+fn cold_config(settings: &S3Settings, hot: &S3Config) -> Result<Option<S3Config>, CommandError> {
+    let Some(bucket) = settings.s3_cold_bucket.as_ref().filter(|bucket| !bucket.is_empty()) else { return Ok(None) };
+    let config = S3Config {
+        endpoint: settings.s3_cold_endpoint.clone().or_else(|| hot.endpoint.clone()),
+        region: settings.s3_cold_region.clone().unwrap_or_else(|| hot.region.clone()),
+        bucket: bucket.clone(),
+        credentials: match (&settings.s3_cold_access_key_id, &settings.s3_cold_secret_access_key) {
+            (Some(id), Some(secret)) => StoreCredentials::Keys { id: id.clone(), secret: secret.clone() },
+            _ => hot.credentials.clone(),
+        },
+        encryption: hot.encryption.clone(),
+        storage_class: settings.s3_cold_storage_class.clone(),
+    };
+    if config.endpoint == hot.endpoint && config.bucket == hot.bucket {
+        return Err("WAYBILL_S3_COLD_BUCKET must be another bucket than WAYBILL_S3_BUCKET".into());
+    }
+    Ok(Some(config))
 }
 
 /// Returns the signer of requests that clients send to the object store.
@@ -107,6 +155,7 @@ fn s3_config(settings: &S3Settings) -> Result<S3Config, CommandError> {
             EncryptionSetting::S3 => Encryption::Managed,
             EncryptionSetting::Kms => Encryption::Kms(settings.s3_kms_key_id.clone()),
         },
+        storage_class: None,
     })
 }
 

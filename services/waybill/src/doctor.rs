@@ -65,12 +65,16 @@ pub(crate) async fn doctor(args: DoctorArgs) -> Result<ExitCode, CommandError> {
     if let Some(replica) = backing::replica(&args.database).transpose() {
         findings.push(postgres("PostgreSQL, the replica", replica).await);
     }
+    let stores = backing::stores(&args.s3)?;
     let probe = Probe {
-        store: backing::store(&args.s3)?,
+        store: stores.hot.clone(),
         presigner: backing::presigner(&args.s3)?,
         upload_lifetime: Duration::from_secs(args.uploads.upload_lifetime_s),
     };
     findings.extend(probe.findings().await);
+    if let Some(cold) = stores.cold() {
+        findings.push(store::cold(&cold).await);
+    }
     findings.push(tokens(&args.auth).await);
     findings.push(match args.worker_secrets.read() {
         Err(SecretError::Missing(_)) => Check {

@@ -65,11 +65,15 @@ pub(crate) async fn provision(args: ProvisionArgs) -> Result<(), CommandError> {
     for user in named(args.users)? {
         database.admit(&user).await?;
     }
-    let store = backing::store(&args.s3)?;
+    let stores = backing::stores(&args.s3)?;
+    let store = stores.hot.clone();
     if args.object_lock {
         store.ensure_bucket_with_lock().await?;
     } else {
         store.ensure_bucket().await?;
+    }
+    if let Some(cold) = stores.cold() {
+        cold.store.ensure_bucket().await?;
     }
     if !args.browsers.allowed_origins.is_empty() {
         match store.allow_origins(&args.browsers.allowed_origins).await {

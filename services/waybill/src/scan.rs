@@ -58,12 +58,14 @@ impl RoleArgs {
         let snapshots = snapshots.map_err(|error| format!("{error}; run `waybill provision`"))?;
         let log = Arc::new(JetStreamLog::clone(&log).keeping_snapshots_in(snapshots));
         let database = backing::database(&self.database)?;
+        let stores = backing::stores(&self.s3)?;
         Ok(waybill_content::Config {
             settings: self.content,
             nats,
             repository: Arc::new(Repository::new(log.clone())),
             access: Access::new(log, database.clone(), scan_rules_of(&self.scans)),
-            store: backing::store(&self.s3)?,
+            store: stores.all(),
+            cold: stores.cold(),
             database,
         })
     }

@@ -5,6 +5,7 @@ mod running;
 pub use running::Running;
 
 use crate::audit_store::schedule::Schedule;
+use crate::backing::Stores;
 use crate::{CommandError, backing, cleartext, listeners};
 use actix_web::App;
 use actix_web::middleware::from_fn;
@@ -22,7 +23,6 @@ use waybill_gateway::Workers;
 use waybill_http_kit::health::{HealthRoutes, Readiness};
 use waybill_http_kit::settings::AdmissionSettings;
 use waybill_http_kit::{Origins, listener, request};
-use waybill_object_store::s3::S3Store;
 use waybill_read_model::Database;
 use waybill_repository::Repository;
 use waybill_schema::names::{self, RecordKind};
@@ -93,7 +93,7 @@ struct Shared {
     nats: async_nats::Client,
     log: Arc<JetStreamLog>,
     repository: Arc<Repository>,
-    store: Arc<S3Store>,
+    stores: Stores,
     database: Database,
     access: Arc<Access>,
     /// Stops the roles that accept requests. It is triggered first.
@@ -138,8 +138,8 @@ pub async fn start(args: ServeArgs, shutdown: &Shutdown) -> Result<Running, Comm
             followers.spawn(access.clone().follow(partition, end.clone()));
         }
     }
-    let store = backing::store(&args.s3)?;
-    let shared = Shared { log, repository, store, database, access, front: shutdown.clone(), back, nats, args };
+    let stores = backing::stores(&args.s3)?;
+    let shared = Shared { log, repository, stores, database, access, front: shutdown.clone(), back, nats, args };
     let mut running = start_role(&shared).await?;
     if let Some(addr) = shared.args.ops.ops_addr {
         let health = HealthRoutes::new(running.readiness());
@@ -263,7 +263,7 @@ async fn gateway(
         reads: shared.log.records(RecordKind::Read),
         repository: shared.repository.clone(),
         log: shared.log.clone(),
-        store: shared.store.clone(),
+        store: shared.stores.all(),
         presigner: backing::presigner(&shared.args.s3)?,
         database: shared.database.clone(),
         replica: backing::replica(&shared.args.database)?,
@@ -314,7 +314,7 @@ fn schedule_comparison(shared: &Shared, tasks: &mut JoinSet<()>) {
         return;
     }
     let schedule = Schedule {
-        store: shared.store.clone(),
+        stores: shared.stores.clone(),
         database: shared.database.clone(),
         repository: shared.repository.clone(),
         every: Duration::from_secs(settings.reconcile_every_s),
@@ -330,7 +330,8 @@ fn content(shared: &Shared) -> waybill_content::Server {
         nats: shared.nats.clone(),
         repository: shared.repository.clone(),
         access: shared.access.clone(),
-        store: shared.store.clone(),
+        store: shared.stores.all(),
+        cold: shared.stores.cold(),
         database: shared.database.clone(),
     };
     waybill_content::Server::from_config(config, &shared.back)
@@ -346,7 +347,7 @@ async fn worker(shared: &Shared, addr: Option<SocketAddr>) -> Result<waybill_wor
         nats: shared.nats.clone(),
         log: shared.log.clone(),
         repository: shared.repository.clone(),
-        store: shared.store.clone(),
+        store: shared.stores.all(),
         database: shared.database.clone(),
         has_operations: has_operations(shared),
     };

@@ -142,6 +142,8 @@ impl Parts {
         self.repository.refresh(&content, &mut loaded).await?;
         let ids: Vec<FileId> = files.iter().map(|file| file.file).collect();
         let holder = match &loaded.state.object {
+            // The object of a new file replaces an archived one.
+            Some(_) if loaded.state.cold_object().is_some() => self.holder(content, &loaded.state, ids.iter()).await?,
             Some(_) => None,
             None => {
                 // Prefer a file that is not among `files`, so that a single file finds another one.

@@ -27,6 +27,9 @@ pub struct CompanyBody {
     /// Files that could not be scanned completely, if `scan` is `require`: `block` (the default) or `label`.
     #[schema(value_type = Option<String>)]
     pub unscanned: Option<UnscannedPolicy>,
+    /// Number of days without a read after which a file is archived, if the installation has an archive. With the role `admin`, at
+    /// most the number that the host product set.
+    pub archive_after_days: Option<u32>,
     /// Quota of the company in bytes. If it is absent, the quota does not change. With the role `admin`, at most the
     /// quota that the host product set.
     pub storage_limit_bytes: Option<u64>,
@@ -46,6 +49,7 @@ pub struct CompanyLimits {
     pub scan: Option<ScanPolicy>,
     #[schema(value_type = Option<String>)]
     pub unscanned: Option<UnscannedPolicy>,
+    pub archive_after_days: Option<u32>,
 }
 
 /// Time before which tokens become invalid.
@@ -73,6 +77,7 @@ pub struct CompanyAnswer {
     pub scan: ScanPolicy,
     #[schema(value_type = String)]
     pub unscanned: UnscannedPolicy,
+    pub archive_after_days: Option<u32>,
     pub storage_limit_bytes: u64,
     pub limits: CompanyLimits,
     pub users: usize,

@@ -55,6 +55,9 @@ pub struct ListQuery {
     /// `made` for files that have previews, `failed` for files whose previews could not be made.
     #[param(inline)]
     pub preview: Option<PreviewFilter>,
+    /// Storage tier of the files.
+    #[param(inline)]
+    pub storage_tier: Option<StorageTier>,
     #[serde(default)]
     #[param(inline, required = false)]
     pub view: View,
@@ -70,6 +73,26 @@ pub struct ListQuery {
 pub enum PreviewFilter {
     Made,
     Failed,
+}
+
+/// Storage tier of the bytes of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StorageTier {
+    Hot,
+    Cold,
+    /// The file must be restored before it can be read.
+    Archive,
+}
+
+impl From<StorageTier> for waybill_schema::StorageTier {
+    fn from(tier: StorageTier) -> Self {
+        match tier {
+            StorageTier::Hot => Self::Hot,
+            StorageTier::Cold => Self::Cold,
+            StorageTier::Archive => Self::Archive,
+        }
+    }
 }
 
 /// Members of each file in the response.
@@ -152,4 +175,6 @@ pub struct Listed {
     /// Previews, as in the view `full`; `null` if the file has none, or none yet.
     #[schema(value_type = Option<Object>)]
     pub preview: Option<serde_json::Value>,
+    /// Storage tier of the bytes: `hot`, `cold` or `archive`.
+    pub storage_tier: String,
 }

@@ -75,7 +75,10 @@ pub fn affects_access(event: &Event) -> bool {
             | FileEvent::FileMetadataChanged(_)
             | FileEvent::FileSpaceReleased(_)
             | FileEvent::PreviewsMade(_)
-            | FileEvent::PreviewFailed(_) => false,
+            | FileEvent::PreviewFailed(_)
+            | FileEvent::FileArchived(_)
+            | FileEvent::FileRestoreRequested(_)
+            | FileEvent::FileThawed(_) => false,
         },
         // Running downloads with the token are stopped.
         Event::Token(event) => matches!(event, TokenEvent::DownloadTokenRevoked(_)),
@@ -149,7 +152,10 @@ impl FileFacts {
                     | FileEvent::FileScanned(_)
                     | FileEvent::FileReleased(_)
                     | FileEvent::PreviewsMade(_)
-                    | FileEvent::PreviewFailed(_) => {}
+                    | FileEvent::PreviewFailed(_)
+                    | FileEvent::FileArchived(_)
+                    | FileEvent::FileRestoreRequested(_)
+                    | FileEvent::FileThawed(_) => {}
                 }
             }
             Event::Share(event) => {

@@ -78,7 +78,10 @@ impl Previews {
                 *self = Self::Made { set: made.set, variants };
             }
             FileEvent::PreviewFailed(failed) => *self = Self::Failed(failed.reason),
-            FileEvent::FileRenamed(_)
+            FileEvent::FileArchived(_)
+            | FileEvent::FileRestoreRequested(_)
+            | FileEvent::FileThawed(_)
+            | FileEvent::FileRenamed(_)
             | FileEvent::FileDeleted(_)
             | FileEvent::FileRestored(_)
             | FileEvent::FileMetadataChanged(_)

@@ -65,7 +65,10 @@ pub fn reaction_to(event: &Event) -> Option<Reaction> {
             | FileEvent::FileScanned(_)
             | FileEvent::FileReleased(_)
             | FileEvent::PreviewsMade(_)
-            | FileEvent::PreviewFailed(_) => None,
+            | FileEvent::PreviewFailed(_)
+            | FileEvent::FileArchived(_)
+            | FileEvent::FileRestoreRequested(_)
+            | FileEvent::FileThawed(_) => None,
         },
         Event::Session(event) => match event {
             SessionEvent::SessionCancelled(_) => Some(Reaction::CancelUploadsOfSession),

@@ -39,7 +39,10 @@ impl Scans {
             | FileEvent::FilePurged(_)
             | FileEvent::FileSpaceReleased(_)
             | FileEvent::PreviewsMade(_)
-            | FileEvent::PreviewFailed(_) => {}
+            | FileEvent::PreviewFailed(_)
+            | FileEvent::FileArchived(_)
+            | FileEvent::FileRestoreRequested(_)
+            | FileEvent::FileThawed(_) => {}
         }
     }
 }

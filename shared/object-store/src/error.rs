@@ -9,6 +9,12 @@ pub enum StoreError {
         /// The operation that failed.
         operation: &'static str,
     },
+    /// The storage class of the object does not allow reads before it is restored.
+    #[error("{operation}: the object is archived")]
+    Archived {
+        /// The operation that failed.
+        operation: &'static str,
+    },
     /// The multipart upload does not exist: it was completed or aborted.
     #[error("{operation}: the multipart upload does not exist")]
     NoSuchUpload {

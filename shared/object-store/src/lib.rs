@@ -9,10 +9,12 @@ mod made_of;
 pub mod memory;
 pub mod presign;
 pub mod s3;
+mod tiers;
 
 pub use ahead::{ObjectRange, ReadAhead};
 pub use error::StoreError;
 pub use made_of::KnownPart;
+pub use tiers::{Cold, Tiers};
 
 use async_trait::async_trait;
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
@@ -258,8 +260,17 @@ pub trait ObjectStore: Send + Sync {
     /// Reads `length` bytes from `offset`, or to the end of the object if `length` is `None`.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`], [`StoreError::Unavailable`].
+    /// [`StoreError::NotFound`], [`StoreError::Archived`], [`StoreError::Unavailable`].
     async fn get(&self, key: &str, offset: u64, length: Option<u64>) -> Result<ObjectBody, StoreError>;
+
+    /// Asks the store to make an object readable whose storage class does not allow reads. Returns `true` if the object
+    /// can be read now; otherwise the caller asks again later.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], [`StoreError::Unavailable`].
+    async fn restore(&self, _key: &str) -> Result<bool, StoreError> {
+        Ok(true)
+    }
 
     /// Deletes an object. Succeeds if it does not exist.
     ///

@@ -216,6 +216,7 @@ mod tests {
                 bucket: "waybill".to_owned(),
                 credentials: StoreCredentials::Environment,
                 encryption: Encryption::AsTheBucket,
+                storage_class: None,
             };
             Presigner::new(&config, public).is_reachable()
         };

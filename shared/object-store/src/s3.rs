@@ -4,12 +4,14 @@ mod config;
 mod copying;
 mod credentials;
 mod deleting;
+mod encrypting;
 mod errors;
 mod executor;
 mod lifecycle;
 mod listing;
 mod locking;
 mod reading;
+mod restoring;
 mod versions;
 
 pub use config::{Encryption, S3Config};
@@ -29,6 +31,7 @@ use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{
     ChecksumMode, ChecksumType, CompletedMultipartUpload, CompletedPart as SdkPart, CorsConfiguration, CorsRule, Part,
+    StorageClass,
 };
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
@@ -63,6 +66,7 @@ pub struct S3Store {
     slow: Client,
     bucket: String,
     encryption: Encryption,
+    storage_class: Option<StorageClass>,
     /// The time of the last check of the bucket's versioning, and `true` if the bucket keeps versions.
     keeps_versions: Arc<Mutex<Option<(Instant, bool)>>>,
     /// `false` after the store has rejected a request that deletes several objects.
@@ -112,6 +116,7 @@ impl S3Store {
             ),
             bucket: config.bucket.clone(),
             encryption: config.encryption.clone(),
+            storage_class: config.storage_class.as_deref().map(StorageClass::from),
             keeps_versions: Arc::default(),
             deletes_many: Arc::new(AtomicBool::new(true)),
         }
@@ -147,23 +152,6 @@ impl S3Store {
     }
 }
 
-impl S3Store {
-    /// Returns `true` if new objects are written with an explicit encryption.
-    pub fn encrypts(&self) -> bool {
-        self.encryption != Encryption::AsTheBucket
-    }
-
-    /// Returns the encryption method of an object, or `None` if the store reports none.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn encryption_of(&self, key: &str) -> Result<Option<String>, StoreError> {
-        let answer = self.client.head_object().bucket(&self.bucket).key(key).send().await;
-        let answer = answer.map_err(|error| classify("reading the metadata of an object", &error))?;
-        Ok(answer.server_side_encryption.map(|method| method.as_str().to_owned()))
-    }
-}
-
 #[async_trait]
 impl ObjectStore for S3Store {
     fn bucket(&self) -> &str {
@@ -196,6 +184,7 @@ impl ObjectStore for S3Store {
             .checksum_crc64_nvme(PartCrc::crc64nvme(crc64nvme).value)
             .set_server_side_encryption(self.encryption.method())
             .set_ssekms_key_id(self.encryption.key())
+            .set_storage_class(self.storage_class.clone())
             .body(ByteStream::from(bytes))
             .customize()
             .disable_payload_signing()
@@ -224,6 +213,7 @@ impl ObjectStore for S3Store {
             .set_checksum_type(crc.map(|_| ChecksumType::FullObject))
             .set_server_side_encryption(self.encryption.method())
             .set_ssekms_key_id(self.encryption.key())
+            .set_storage_class(self.storage_class.clone())
             .send()
             .await
             .map_err(|error| classify(operation, &error))?;
@@ -354,6 +344,10 @@ impl ObjectStore for S3Store {
 
     async fn get(&self, key: &str, offset: u64, length: Option<u64>) -> Result<ObjectBody, StoreError> {
         reading::begin(&self.client, &self.bucket, key, offset, length).await
+    }
+
+    async fn restore(&self, key: &str) -> Result<bool, StoreError> {
+        self.restore_object(key).await
     }
 
     /// Deletes an object with all of its versions.

@@ -20,7 +20,7 @@ pub enum Group {
     Projectors,
     /// Workers share the candidates of the sweep.
     Sweepers,
-    /// Processes with the role `content` share the files to compress.
+    /// Processes with the role `content` share the files to compress and to archive.
     Compressors,
 }
 

@@ -30,6 +30,7 @@ diesel::table! {
         scan -> Nullable<Varchar>,
         #[max_length = 20]
         unscanned -> Nullable<Varchar>,
+        archive_after_days -> Nullable<Int4>,
     }
 }
 
@@ -123,6 +124,9 @@ diesel::table! {
         released_at -> Nullable<Timestamptz>,
         preview -> Nullable<Jsonb>,
         stored_bytes -> Nullable<Int8>,
+        #[max_length = 20]
+        storage_tier -> Varchar,
+        restore_requested_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -144,6 +148,14 @@ diesel::table! {
         shared_seq -> Int8,
         revoked_at -> Nullable<Timestamptz>,
         parent_id -> Nullable<Uuid>,
+    }
+}
+
+diesel::table! {
+    file_read (company_id, file_id) {
+        company_id -> Uuid,
+        file_id -> Uuid,
+        read_at -> Timestamptz,
     }
 }
 
@@ -326,6 +338,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     event_positions,
     file,
     file_association,
+    file_read,
     file_total,
     member,
     parked_event,

@@ -61,7 +61,7 @@ fn statements(schema: &SchemaName, user: &DatabaseUser) -> String {
         "SELECT pg_advisory_xact_lock(hashtext('waybill migrations')); {created} {functions}GRANT USAGE ON SCHEMA {schema} TO {name}; \
          GRANT {tables} ON ALL TABLES IN SCHEMA {schema} TO {name}; \
          ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} GRANT {tables} ON TABLES TO {name}; \
-         GRANT INSERT, UPDATE, DELETE ON {schema}.sweeper, {schema}.compressor TO {name}; \
+         GRANT INSERT, UPDATE, DELETE ON {schema}.sweeper, {schema}.compressor, {schema}.file_read TO {name}; \
          REVOKE INSERT, UPDATE, DELETE ON {schema}.__diesel_schema_migrations FROM {name}"
     )
 }

@@ -150,6 +150,27 @@ pub struct S3Settings {
     /// Id of the key for SSE-KMS. Default: the default key of the store
     #[arg(long, env = "WAYBILL_S3_KMS_KEY_ID")]
     pub s3_kms_key_id: Option<String>,
+    /// Bucket for archived files. Without it, no file is archived. Set the same value for all roles, and keep it as long as the
+    /// bucket has objects
+    #[arg(long, env = "WAYBILL_S3_COLD_BUCKET")]
+    pub s3_cold_bucket: Option<String>,
+    /// URL of the object store with the bucket for archived files. Default: that of the other bucket, with its region and
+    /// access key
+    #[arg(long, env = "WAYBILL_S3_COLD_ENDPOINT", requires = "s3_cold_bucket")]
+    pub s3_cold_endpoint: Option<String>,
+    /// Region of the bucket for archived files. Default: that of the other bucket
+    #[arg(long, env = "WAYBILL_S3_COLD_REGION", requires = "s3_cold_bucket")]
+    pub s3_cold_region: Option<String>,
+    /// Id of the access key for the bucket of archived files. Default: the credentials for the other bucket
+    #[arg(long, env = "WAYBILL_S3_COLD_ACCESS_KEY_ID", requires = "s3_cold_secret_access_key", hide_env_values = true)]
+    pub s3_cold_access_key_id: Option<String>,
+    /// Secret of this access key
+    #[arg(long, env = "WAYBILL_S3_COLD_SECRET_ACCESS_KEY", requires = "s3_cold_access_key_id", hide_env_values = true)]
+    pub s3_cold_secret_access_key: Option<String>,
+    /// Storage class of archived files, such as STANDARD_IA. With GLACIER or DEEP_ARCHIVE, a file must be restored before it can
+    /// be read. Default: the class of the bucket
+    #[arg(long, env = "WAYBILL_S3_COLD_STORAGE_CLASS", requires = "s3_cold_bucket")]
+    pub s3_cold_storage_class: Option<String>,
 }
 
 /// Server-side encryption of new objects.

@@ -6,6 +6,7 @@
 
 mod clamd;
 mod database;
+mod moto;
 mod nats;
 mod signal;
 mod store;
@@ -13,6 +14,7 @@ mod wait;
 
 pub use clamd::{ClamdServer, MARKER, eicar};
 pub use database::TestDatabase;
+pub use moto::MotoServer;
 pub use nats::{NatsServer, nats_password};
 pub use signal::signal;
 pub use store::TestBucket;

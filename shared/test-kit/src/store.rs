@@ -20,6 +20,7 @@ impl TestBucket {
         let (id, secret) = Self::keys();
         let bucket = Self {
             config: S3Config {
+                storage_class: None,
                 endpoint: Some(settings("WAYBILL_TEST_S3_ENDPOINT")),
                 region: "us-east-1".to_owned(),
                 bucket: format!("test-{}", Uuid::now_v7().simple()),

@@ -2,6 +2,7 @@
 
 use crate::application::gateway::Gateway;
 use crate::application::tokens::running::Sending;
+use crate::http::download::archived;
 use crate::http::problems::{IntoProblem, OrProblem};
 use actix_web::body::SizedStream;
 use actix_web::{HttpResponse, HttpResponseBuilder};
@@ -36,7 +37,8 @@ pub(crate) async fn send_noted(
         let moved = moved_key(gateway, file, key).await?;
         body = gateway.file_bytes.get(&moved, size_bytes, range).await;
     }
-    let body = body.or_problem("reading a file")?;
+    let body = body.map_err(unreadable)?;
+    gateway.last_reads.note(CompanyId(file.company_id), UploadId(file.id));
     let bytes = while_permitted(body.bytes, transfer, file.id);
     let bytes = match sending {
         Some(sending) => sending.note(bytes).boxed(),
@@ -55,6 +57,7 @@ pub(crate) async fn send_compressed(
 ) -> Result<HttpResponse, Problem> {
     let key = file.storage_key.as_deref().ok_or_else(|| Problem::not_found("file"))?;
     let body = gateway.file_bytes.frames(key, file.size_bytes.unsigned_abs()).await.map_err(gone_or_problem)?;
+    gateway.last_reads.note(CompanyId(file.company_id), UploadId(file.id));
     let bytes = while_permitted(body.bytes, transfer, file.id);
     Ok(with_bytes(answer, body.length, bytes, slot))
 }
@@ -69,6 +72,14 @@ pub(crate) async fn compressed_length(gateway: &Gateway, file: &File) -> Result<
 fn gone_or_problem(error: StoreError) -> Problem {
     match error {
         StoreError::NotFound { .. } => Problem::not_found("file"),
+        error => unreadable(error),
+    }
+}
+
+/// The file may have been archived after its row was read.
+fn unreadable(error: StoreError) -> Problem {
+    match error {
+        StoreError::Archived { .. } => archived(),
         error => error.into_problem("reading a file"),
     }
 }

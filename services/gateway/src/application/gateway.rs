@@ -4,6 +4,7 @@ use crate::application::append_order::Turns;
 use crate::application::at_once::AtOnce;
 use crate::application::head_key::HeadKey;
 use crate::application::idempotency::Idempotency;
+use crate::application::last_reads::LastReads;
 use crate::application::quota_reservation::Reserver;
 use crate::application::read_your_writes::Positions;
 use crate::application::registration::Registration;
@@ -78,6 +79,7 @@ pub(crate) struct Gateway {
     pub(crate) kept_refusals: Records,
     pub(crate) reads: ReadRecorder,
     pub(crate) kept_reads: Records,
+    pub(crate) last_reads: LastReads,
 }
 
 /// Cache of the `UploadStarted` events of uploads, which never change.

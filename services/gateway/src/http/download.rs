@@ -14,7 +14,7 @@ use waybill_http_kit::Problem;
 use waybill_read_model::queries::File;
 use waybill_schema::ByteRange;
 use waybill_schema::ErrorCode;
-use waybill_schema::names;
+use waybill_schema::{StorageTier, names};
 
 /// Characters to encode in an extended value: all except `attr-char` of RFC 8187 §3.2.1.
 const ATTR_CHAR: &AsciiSet = &NON_ALPHANUMERIC
@@ -59,6 +59,33 @@ pub(crate) fn check_readable(file: &File) -> Result<(), Problem> {
     }
     Ok(())
 }
+
+/// Checks that the bytes of the file need not be restored from an archive.
+///
+/// # Errors
+/// 409 `file_archived`.
+pub(crate) fn check_restored(file: &File) -> Result<(), Problem> {
+    if file.storage_tier != StorageTier::Archive.as_str() {
+        return Ok(());
+    }
+    Err(match file.restore_requested_at {
+        None => archived(),
+        Some(_) => {
+            let text = "the file is archived, and is being restored; wait for the event FileThawed over the WebSocket";
+            Problem { retry_after_s: Some(RESTORE_RETRY_S), ..Problem::new(409, ErrorCode::FileArchived, text) }
+        }
+    })
+}
+
+/// Returns the problem of an archived file that nobody has asked for.
+pub(crate) fn archived() -> Problem {
+    let text =
+        "the file is archived; send POST /v1/files/{id}/thaw, and wait for the event FileThawed over the WebSocket";
+    Problem::new(409, ErrorCode::FileArchived, text)
+}
+
+/// Seconds after which a client tries again to read a file that is being restored.
+const RESTORE_RETRY_S: u32 = 300;
 
 /// Largest file whose bytes are sent compressed. Clients can continue the download of a larger one where it broke off, which is
 /// impossible for a compressed body whose ranges are those of the file.

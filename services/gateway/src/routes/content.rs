@@ -6,7 +6,7 @@ use crate::application::content::{compressed_length, send_compressed, send_noted
 use crate::application::files::find::find;
 use crate::application::gateway::Gateway;
 use crate::application::reads::record_download;
-use crate::http::download::{Prepared, check_readable, prepare, prepare_compressed, without_bytes};
+use crate::http::download::{Prepared, check_readable, check_restored, prepare, prepare_compressed, without_bytes};
 use crate::http::parameters::{Bytes, RangeHeaders};
 use crate::http::path::FilePath;
 use actix_web::{HttpRequest, HttpResponse, get, head, web};
@@ -27,7 +27,7 @@ routes!(get, head);
         (status = 200, description = "All bytes of the file. If the store has them compressed and the client accepts `zstd`, they have this content coding, and an `ETag` of their own", content_type = "*/*", body = Bytes),
         (status = 206, description = "The bytes of the range", content_type = "*/*", body = Bytes),
         (status = 304, description = "The copy of the client is current"),
-        (status = 409, description = "`file_not_ready`: the file is not verified yet"),
+        (status = 409, description = "`file_not_ready`: the file is not verified yet; `file_archived`: it must be restored first"),
         (status = 410, description = "`file_deleted`"),
         (status = 416, description = "`range_unsatisfiable`"),
         (status = 429, description = "`too_many_requests`, `too_many_at_once`: try again after `Retry-After`"),
@@ -54,6 +54,7 @@ pub(crate) async fn answer(
     let seen = gateway.access.followed(company);
     let (file, facts) = find(request, principal, id, gateway, Operation::Download).await?;
     check_readable(&file)?;
+    check_restored(&file)?;
     let credential = Credential::Bearer { issued_at: principal.issued_at };
     let transfer = Transfer::new(gateway.access.clone(), company, viewer(principal), credential, facts, seen);
     if let Some(answer) = prepare_compressed(request, &file) {
@@ -80,7 +81,7 @@ pub(crate) async fn answer(
         (status = 200, description = "The headers of a GET for all bytes"),
         (status = 206, description = "The headers of a GET for the range"),
         (status = 304, description = "The copy of the client is current"),
-        (status = 409, description = "`file_not_ready`: the file is not verified yet"),
+        (status = 409, description = "`file_not_ready`: the file is not verified yet; `file_archived`: it must be restored first"),
         (status = 410, description = "`file_deleted`"),
         (status = 416, description = "`range_unsatisfiable`"),
     ),
@@ -94,6 +95,7 @@ pub(crate) async fn head(
 ) -> Result<HttpResponse, Problem> {
     let (file, _) = find(&request, &principal, id, &gateway, Operation::Download).await?;
     check_readable(&file)?;
+    check_restored(&file)?;
     if let Some(answer) = prepare_compressed(&request, &file) {
         return Ok(without_bytes(answer, compressed_length(&gateway, &file).await?));
     }

@@ -5,7 +5,7 @@ use super::misfit::Misfit;
 use super::tables::Tables;
 use waybill_read_model::rows::ContentRow;
 use waybill_schema::events::ContentEvent;
-use waybill_schema::{FileId, Recorded, Sha256Digest};
+use waybill_schema::{FileId, Recorded, Sha256Digest, names};
 
 /// Returns the files whose rows a content event changes.
 pub(super) fn files_of(event: &ContentEvent) -> &[FileId] {
@@ -13,6 +13,7 @@ pub(super) fn files_of(event: &ContentEvent) -> &[FileId] {
         ContentEvent::ContentShared(shared) => &shared.file_ids,
         ContentEvent::ContentReferenced(referenced) => &referenced.file_ids,
         ContentEvent::ContentCompressed(compressed) => &compressed.file_ids,
+        ContentEvent::ContentMoved(moved) => &moved.file_ids,
         ContentEvent::ContentNotCompressed(kept) => std::slice::from_ref(&kept.file_id),
         ContentEvent::ContentReleased(_) => &[],
     }
@@ -68,11 +69,32 @@ pub(super) fn fold(
                 updated_at: time,
                 stored_bytes,
             };
-            if !tables.contents.add(row.clone()) {
-                let content = tables.contents.change(id)?;
-                *content = ContentRow { created_at: content.created_at, ..row };
-            }
+            replace(tables, row)?;
             refer(tables, &compressed.file_ids, &compressed.storage_bucket, &compressed.storage_key, stored_bytes)
+        }
+        ContentEvent::ContentMoved(moved) => {
+            let stored_bytes = names::is_compressed(&moved.storage_key).then(|| big(moved.stored_bytes));
+            let row = ContentRow {
+                company_id: company.0,
+                id,
+                hash: sha256.to_string(),
+                storage_bucket: moved.storage_bucket.clone(),
+                storage_key: moved.storage_key.clone(),
+                size_bytes: big(moved.size_bytes),
+                reference_count: count(moved.file_ids.len())?,
+                created_at: time,
+                updated_at: time,
+                stored_bytes,
+            };
+            replace(tables, row)?;
+            refer(tables, &moved.file_ids, &moved.storage_bucket, &moved.storage_key, stored_bytes)?;
+            for file in &moved.file_ids {
+                let file = tables.files.change(file.0)?;
+                if file.purged_at.is_none() {
+                    moved.tier.as_str().clone_into(&mut file.storage_tier);
+                }
+            }
+            Ok(())
         }
         ContentEvent::ContentNotCompressed(kept) => {
             let file = tables.files.change(kept.file_id.0)?;
@@ -90,6 +112,16 @@ pub(super) fn fold(
         }
         ContentEvent::ContentReleased(_) => Ok(()),
     }
+}
+
+/// Adds the row of content, or replaces it.
+fn replace(tables: &mut Tables, row: ContentRow) -> Result<(), Misfit> {
+    let id = row.id;
+    if !tables.contents.add(row.clone()) {
+        let content = tables.contents.change(id)?;
+        *content = ContentRow { created_at: content.created_at, ..row };
+    }
+    Ok(())
 }
 
 /// Sets the storage location of files. Skips purged files, because they have no bytes. `stored_bytes` is the size of a compressed

@@ -1,9 +1,11 @@
 //! Converts numbers, times and ids to the types of PostgreSQL. The limits for sizes are far below the limits of the
 //! types.
 
+use super::misfit::Misfit;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 use waybill_read_model::ids::NAMESPACE;
+use waybill_read_model::rows::JsonText;
 use waybill_schema::{CompanyId, Sha256Digest, Timestamp};
 
 pub(super) fn time_of(time: Timestamp) -> DateTime<Utc> {
@@ -32,4 +34,10 @@ pub(super) fn id_of_quota(company: CompanyId) -> Uuid {
 /// Returns the id of the content that files of a company share.
 pub(super) fn id_of_content(company: CompanyId, sha256: Sha256Digest) -> Uuid {
     Uuid::new_v5(&NAMESPACE, format!("content:{company}:{sha256}").as_bytes())
+}
+
+/// Returns the column for the metadata of a file.
+pub(super) fn metadata(text: Option<&str>) -> Result<Option<JsonText>, Misfit> {
+    text.map(waybill_domain::metadata::check).transpose().map_err(|refusal| Misfit(refusal.to_string()))?;
+    text.map(JsonText::parse).transpose().map_err(|error| Misfit(format!("metadata is not JSON: {error}")))
 }

@@ -35,6 +35,7 @@ pub(super) fn fold(
                 tokens_valid_from: None,
                 scan: None,
                 unscanned: None,
+                archive_after_days: None,
             };
             if !tables.companies.add(row) {
                 tables.companies.change(id)?.deleted_at = None;
@@ -51,6 +52,7 @@ pub(super) fn fold(
             company.link_max_downloads = settings.link_max_downloads.map(i64::from);
             company.scan = settings.scan.map(|policy| policy.as_str().to_owned());
             company.unscanned = settings.unscanned.map(|policy| policy.as_str().to_owned());
+            company.archive_after_days = settings.archive_after_days.map(small);
         }
         DirectoryEvent::CompanyLimitsSet(set) => {
             let company = tables.companies.change(company_id)?;

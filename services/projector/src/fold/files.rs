@@ -1,6 +1,6 @@
 //! Folds upload and file events into `file`, `upload_progress` and `partial_upload`.
 
-use super::convert::{big, ms_of, small, time_of};
+use super::convert::{big, metadata, ms_of, small, time_of};
 use super::misfit::Misfit;
 use super::partials;
 use super::tables::Tables;
@@ -12,9 +12,9 @@ use waybill_domain::progress::{Progress, Speed};
 use waybill_domain::scan::Scans;
 use waybill_domain::{media_type, name};
 use waybill_read_model::queries::{Preview, Scan};
-use waybill_read_model::rows::{FileRow, JsonText, UploadProgressRow};
+use waybill_read_model::rows::{FileRow, UploadProgressRow};
 use waybill_schema::events::{ChunkUploaded, FileEvent, FileUploaded, UploadDescription, UploadEvent, UploadKind};
-use waybill_schema::{ByteRange, FileId, ProcessingStatus, RangeSet, Recorded, UploadId, UploadStatus};
+use waybill_schema::{ByteRange, FileId, ProcessingStatus, RangeSet, Recorded, StorageTier, UploadId, UploadStatus};
 
 pub(super) fn fold_upload(
     tables: &mut Tables,
@@ -125,6 +125,7 @@ pub(super) fn fold_file(tables: &mut Tables, id: FileId, event: &FileEvent, time
             file.purged_at = Some(time);
             file.preview = None;
             file.stored_bytes = None;
+            file.restore_requested_at = None;
             file.storage_key = None;
             file.storage_bucket = None;
         }
@@ -140,6 +141,9 @@ pub(super) fn fold_file(tables: &mut Tables, id: FileId, event: &FileEvent, time
             file.scan = Some(json_of(&scan)?);
         }
         FileEvent::FileReleased(_) => file.released_at = file.released_at.or(Some(time)),
+        // The event of the content says in which tier the bytes are.
+        FileEvent::FileArchived(_) | FileEvent::FileThawed(_) => file.restore_requested_at = None,
+        FileEvent::FileRestoreRequested(_) => file.restore_requested_at = Some(time),
         FileEvent::PreviewsMade(made) => file.preview = Some(json_of(&Preview::of(made, time))?),
         FileEvent::PreviewFailed(failed) => file.preview = Some(json_of(&Preview::failed(failed, time))?),
     }
@@ -229,13 +233,10 @@ fn add_file(
         released_at: None,
         preview: None,
         stored_bytes: None,
+        storage_tier: StorageTier::Hot.as_str().to_owned(),
+        restore_requested_at: None,
     });
     if added { Ok(()) } else { Err(Misfit(format!("upload {id} started twice"))) }
-}
-
-fn metadata(text: Option<&str>) -> Result<Option<JsonText>, Misfit> {
-    text.map(waybill_domain::metadata::check).transpose().map_err(|refusal| Misfit(refusal.to_string()))?;
-    text.map(JsonText::parse).transpose().map_err(|error| Misfit(format!("metadata is not JSON: {error}")))
 }
 
 /// Sets the media type from the content if neither the client nor the file name gave one.

@@ -21,7 +21,10 @@ const SHARED: usize = 10_000;
 
 /// Search for missing objects of all files.
 pub(super) struct Missing<'a> {
-    store: &'a S3Store,
+    /// The bucket whose list is read.
+    hot: &'a S3Store,
+    /// All buckets.
+    store: &'a dyn ObjectStore,
     /// Next keys of the store's list.
     listed: VecDeque<String>,
     /// Last key that the store has listed; `None` at the beginning.
@@ -31,8 +34,8 @@ pub(super) struct Missing<'a> {
 }
 
 impl<'a> Missing<'a> {
-    pub(super) fn new(store: &'a S3Store) -> Self {
-        Self { store, listed: VecDeque::new(), after: None, is_at_end: false, shared: HashSet::new() }
+    pub(super) fn new(hot: &'a S3Store, store: &'a dyn ObjectStore) -> Self {
+        Self { hot, store, listed: VecDeque::new(), after: None, is_at_end: false, shared: HashSet::new() }
     }
 
     pub(super) async fn look(
@@ -58,7 +61,7 @@ impl<'a> Missing<'a> {
 
     async fn is_there(&mut self, file: &KeptFile) -> Result<bool, CommandError> {
         let own = names::objects_prefix(file.company_id, file.file_id);
-        if file.storage_key.starts_with(&own) {
+        if file.storage_key.starts_with(&own) && !names::is_cold(&file.storage_key) {
             return self.is_listed(&file.storage_key).await;
         }
         if self.shared.contains(&file.storage_key) {
@@ -86,7 +89,7 @@ impl<'a> Missing<'a> {
             if self.is_at_end {
                 return Ok(false);
             }
-            let page = self.store.objects_after(names::OBJECTS, self.after.as_deref()).await?;
+            let page = self.hot.objects_after(names::OBJECTS, self.after.as_deref()).await?;
             self.is_at_end = page.is_empty();
             self.after = page.last().map(|last| last.key.clone()).or(self.after.take());
             self.listed.extend(page.into_iter().map(|listed| listed.key));

@@ -3,10 +3,10 @@
 use super::judge::Judge;
 use super::report::{Output, Report};
 use super::{Audit, CommandError};
+use crate::backing::Stores;
 use prometheus::IntGauge;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
-use waybill_object_store::s3::S3Store;
 use waybill_read_model::{Database, locks};
 use waybill_repository::Repository;
 use waybill_service_kit::metrics::gauge;
@@ -24,7 +24,7 @@ static FOUND_BYTES: LazyLock<IntGauge> =
 
 /// Comparison of the store with the log on a schedule.
 pub(crate) struct Schedule {
-    pub(crate) store: Arc<S3Store>,
+    pub(crate) stores: Stores,
     pub(crate) database: Database,
     pub(crate) repository: Arc<Repository>,
     /// Pause before each comparison.
@@ -59,7 +59,8 @@ impl Schedule {
 
     async fn compare_all(&self) -> Result<(), CommandError> {
         let mut audit = Audit {
-            store: self.store.clone(),
+            store: self.stores.all(),
+            stores: self.stores.clone(),
             database: self.database.clone(),
             judge: Judge::new(self.repository.clone()),
             report: Report::new(Output::Log),

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use waybill_object_store::presign::{Pinned, Presign, Presigner};
 use waybill_object_store::s3::{LifecycleRule, S3Store};
-use waybill_object_store::{CompletedPart, Crc, ObjectInfo, ObjectStore, PartCrc, StoreError, crc64nvme};
-use waybill_schema::names;
+use waybill_object_store::{Cold, CompletedPart, Crc, ObjectInfo, ObjectStore, PartCrc, StoreError, crc64nvme};
+use waybill_schema::{StorageTier, names};
 use waybill_service_kit::new_id;
 
 /// Minimum size of a part in S3, in bytes. Only the last part can be smaller.
@@ -191,6 +191,27 @@ async fn aborting<T>(
     let found = found?;
     aborted?;
     Ok(found)
+}
+
+/// Checks that the bucket for archived files takes an object.
+pub(super) async fn cold(cold: &Cold) -> Check {
+    let store = cold.store.as_ref();
+    let key = format!("doctor/{}/cold", new_id().simple());
+    let written = deleting(store, &[&key], async {
+        let bytes = Bytes::from_static(b"0123456789");
+        store.put(&key, bytes.clone(), crc64nvme(&bytes)).await?;
+        must(store.size(&key).await? == Some(10), "a stored object does not exist")
+    })
+    .await;
+    let text = match cold.tier {
+        StorageTier::Archive => "takes objects, which must be restored before they can be read",
+        StorageTier::Hot | StorageTier::Cold => "takes objects",
+    };
+    let found = match written {
+        Ok(()) => Found::Good(text.to_owned()),
+        Err(error) => Found::Wrong(format!("{error}; create the bucket with `waybill provision`")),
+    };
+    Check::new(format!("bucket {} for archived files", store.bucket()), found)
 }
 
 async fn objects(store: &dyn ObjectStore, key: &str) -> Result<(), CommandError> {

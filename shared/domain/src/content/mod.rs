@@ -1,5 +1,5 @@
-//! Content: an object that several files of a company with equal bytes refer to, or a compressed object. It exists as
-//! long as a file refers to it.
+//! Content: an object that several files of a company with equal bytes refer to, or an object that is compressed or was
+//! moved to another storage tier. It exists as long as a file refers to it.
 
 mod aggregate;
 pub mod compression;
@@ -10,9 +10,10 @@ use crate::Refusal;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use waybill_schema::events::{
-    ContentCompressed, ContentEvent, ContentNotCompressed, ContentReferenced, ContentReleased, ContentShared,
+    ContentCompressed, ContentEvent, ContentMoved, ContentNotCompressed, ContentReferenced, ContentReleased,
+    ContentShared,
 };
-use waybill_schema::{FileId, names};
+use waybill_schema::{FileId, StorageTier, names};
 
 /// Object in the object store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,7 +24,8 @@ pub struct Object {
     pub storage_key: String,
 }
 
-/// Content, folded from its events. There are no events for bytes that only one file has, before they are compressed.
+/// Content, folded from its events. There are no events for bytes that only one file has, before they are compressed
+/// or archived.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     /// The object with the bytes. It moves to `doomed` after its last reference was released, and is never used again.
@@ -62,15 +64,30 @@ pub struct Compressed {
     pub stored_bytes: u64,
 }
 
+/// An object with the same bytes in another storage tier.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// A file that refers to the object which was copied, and that object.
+    pub of: Holder,
+    /// All files that may refer to that object. If another file does, nothing is moved.
+    pub files: BTreeSet<FileId>,
+    /// The new object.
+    pub object: Object,
+    /// Tier of the new object.
+    pub tier: StorageTier,
+    /// Size of the new object in bytes.
+    pub stored_bytes: u64,
+}
+
 /// Command to content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Let verified files with the same bytes refer to the shared object. If there is no shared object yet, the object
-    /// of the holder becomes it.
+    /// Let verified files with the same bytes refer to the shared object. If there is no shared object yet, or if it is
+    /// archived, the object of the holder becomes it.
     Share {
         /// The files. Each has its own object.
         files: Vec<FileId>,
-        /// Another file with the same bytes.
+        /// A file with the same bytes: another one, or one of `files` if the shared object is archived.
         holder: Option<Holder>,
     },
     /// Record that a file was purged.
@@ -79,6 +96,8 @@ pub enum Command {
     Compress(Compressed),
     /// Record that the compression of a file would gain too little.
     KeepUncompressed(FileId),
+    /// Let all files refer to an object in another storage tier.
+    Move(Moved),
 }
 
 /// Applies one event to the state.
@@ -98,16 +117,29 @@ pub fn evolve(state: &mut State, event: &ContentEvent) {
                 state.doomed.append(&mut state.replaced);
             }
         }
-        ContentEvent::ContentCompressed(compressed) => {
-            state.replaced.push(Object {
-                storage_bucket: compressed.replaced_bucket.clone(),
-                storage_key: compressed.replaced_key.clone(),
-            });
-            state.object = Some(Object {
-                storage_bucket: compressed.storage_bucket.clone(),
-                storage_key: compressed.storage_key.clone(),
-            });
-            state.references.extend(&compressed.file_ids);
+        ContentEvent::ContentCompressed(ContentCompressed {
+            file_ids,
+            storage_bucket,
+            storage_key,
+            replaced_bucket,
+            replaced_key,
+            ..
+        })
+        | ContentEvent::ContentMoved(ContentMoved {
+            file_ids,
+            storage_bucket,
+            storage_key,
+            replaced_bucket,
+            replaced_key,
+            ..
+        }) => {
+            let of = |storage_bucket: &String, storage_key: &String| Object {
+                storage_bucket: storage_bucket.clone(),
+                storage_key: storage_key.clone(),
+            };
+            state.replaced.push(of(replaced_bucket, replaced_key));
+            state.object = Some(of(storage_bucket, storage_key));
+            state.references.extend(file_ids);
         }
         ContentEvent::ContentNotCompressed(kept) => {
             state.not_compressed.insert(kept.file_id);
@@ -128,6 +160,7 @@ pub fn decide(state: &State, command: Command) -> Result<Option<ContentEvent>, R
             ContentReleased { file_id: file, references: others as u64 }.into()
         }),
         Command::Compress(compressed) => compress(state, compressed),
+        Command::Move(moved) => move_to(state, moved),
         Command::KeepUncompressed(file) => {
             let is_decided = state.not_compressed.contains(&file) || state.has_compressed(file);
             (!state.released.contains(&file) && !is_decided).then(|| ContentNotCompressed { file_id: file }.into())
@@ -141,21 +174,31 @@ impl State {
         let is_compressed = |object: &Object| names::is_compressed(&object.storage_key);
         self.references.contains(&file) && self.object.as_ref().is_some_and(is_compressed)
     }
+
+    /// Returns the object if it is in the cold bucket.
+    pub fn cold_object(&self) -> Option<&Object> {
+        self.object.as_ref().filter(|object| names::is_cold(&object.storage_key))
+    }
+
+    /// Returns the files whose object is replaced if that of `of` is; `None` if `of` does not refer to its object any more.
+    fn referring(&self, of: &Holder) -> Option<Vec<FileId>> {
+        match &self.object {
+            Some(current) if *current == of.object && self.references.contains(&of.file) => {
+                Some(self.references.iter().copied().collect())
+            }
+            None if !self.released.contains(&of.file) => Some(vec![of.file]),
+            _ => None,
+        }
+    }
 }
 
 /// A compressed object replaces only the object that it was made of, and only for a file that refers to it. If another event has
-/// replaced or released that object in the meantime, there is no event.
+/// replaced or released that object in the meantime, or it was archived, there is no event.
 fn compress(state: &State, Compressed { of, object, stored_bytes }: Compressed) -> Option<ContentEvent> {
     if state.references.len() > compression::REFERENCES_MAX {
         return None;
     }
-    let file_ids = match &state.object {
-        Some(current) if *current == of.object && *current != object && state.references.contains(&of.file) => {
-            state.references.iter().copied().collect()
-        }
-        None if !state.released.contains(&of.file) && of.object != object => vec![of.file],
-        _ => return None,
-    };
+    let file_ids = state.referring(&of).filter(|_| of.object != object)?;
     let (replaced, size_bytes) = (of.object, of.size_bytes);
     let event = ContentCompressed {
         file_ids,
@@ -169,10 +212,48 @@ fn compress(state: &State, Compressed { of, object, stored_bytes }: Compressed) 
     Some(event.into())
 }
 
+/// An object in another tier replaces only the object that it was copied from, and only if no other file refers to that one.
+fn move_to(state: &State, Moved { of, files, object, tier, stored_bytes }: Moved) -> Option<ContentEvent> {
+    let file_ids = state.referring(&of).filter(|_| of.object != object)?;
+    if file_ids.len() > compression::REFERENCES_MAX || !file_ids.iter().all(|file| files.contains(file)) {
+        return None;
+    }
+    Some(moved(file_ids, tier, object, of.size_bytes, stored_bytes, of.object))
+}
+
+fn moved(
+    file_ids: Vec<FileId>,
+    tier: StorageTier,
+    to: Object,
+    size_bytes: u64,
+    stored_bytes: u64,
+    replaced: Object,
+) -> ContentEvent {
+    ContentMoved {
+        file_ids,
+        tier,
+        storage_bucket: to.storage_bucket,
+        storage_key: to.storage_key,
+        size_bytes,
+        stored_bytes,
+        replaced_bucket: replaced.storage_bucket,
+        replaced_key: replaced.storage_key,
+    }
+    .into()
+}
+
 fn share(state: &State, mut files: Vec<FileId>, holder: Option<Holder>) -> Option<ContentEvent> {
     files.sort_unstable();
     files.dedup();
     files.retain(|file| !state.references.contains(file) && !state.released.contains(file));
+    if let Some(archived) = state.cold_object() {
+        // The archived files get the object of the new one, which can be read at once.
+        let Holder { file, object, size_bytes } = holder.filter(|holder| files.contains(&holder.file))?;
+        files.retain(|other| *other != file);
+        files.insert(0, file);
+        files.extend(&state.references);
+        return Some(moved(files, StorageTier::Hot, object, size_bytes, size_bytes, archived.clone()));
+    }
     if let Some(object) = &state.object {
         let Object { storage_bucket, storage_key } = object.clone();
         return (!files.is_empty()).then(|| ContentReferenced { file_ids: files, storage_bucket, storage_key }.into());

@@ -10,7 +10,7 @@ use waybill_schema::events::{CompanyLimitsSet, CompanySettings, DirectoryEvent};
 
 /// Maximum number of types in an allow-list.
 const MAX_TYPES: usize = 200;
-/// Maximum retention: 100 years, in days.
+/// Maximum number of days of a rule: 100 years.
 const MAX_RETENTION_DAYS: u32 = 36_500;
 
 /// Rules of a company. The settings of the company apply within the limits of the host product, and both apply within
@@ -72,6 +72,11 @@ impl CompanyRules {
         Some(days.max(self.min_retention_days.unwrap_or(0)))
     }
 
+    /// Returns the number of days after which files that nobody reads are archived, or `None` if they are not.
+    pub fn archive_after_days(&self) -> Option<u32> {
+        lower(self.limits.archive_after_days, self.settings.archive_after_days)
+    }
+
     /// Returns the rules for virus scans in an installation with these rules. The strictest rule applies.
     pub fn scans(&self, installation: ScanRules) -> ScanRules {
         let of = |rules: &CompanySettings| (rules.scan.unwrap_or_default(), rules.unscanned);
@@ -105,6 +110,8 @@ impl CompanyRules {
             "retention_days must be at most the limit that the host product set"
         } else if above(self.min_retention_days.filter(|_| days.is_some()), days) {
             "retention_days must be at least the minimum that the host product set"
+        } else if above(settings.archive_after_days, limits.archive_after_days) {
+            "archive_after_days must be at most the limit that the host product set"
         } else if above(settings.link_max_age_s, limits.link_max_age_s) {
             "link_max_age_s must be at most the limit that the host product set"
         } else if above(settings.link_max_downloads, limits.link_max_downloads) {
@@ -150,6 +157,8 @@ fn check(settings: &CompanySettings, limits: Limits) -> Result<(), Refusal> {
         "allowed_mime_types must have at most 200 entries such as application/pdf or image/*, in lower case"
     } else if settings.retention_days.is_some_and(|days| !(1..=MAX_RETENTION_DAYS).contains(&days)) {
         "retention_days must be between 1 and 36,500"
+    } else if settings.archive_after_days.is_some_and(|days| !(1..=MAX_RETENTION_DAYS).contains(&days)) {
+        "archive_after_days must be between 1 and 36,500"
     } else if settings.link_max_downloads == Some(0) {
         "link_max_downloads must be at least 1; set link_max_age_s to 0 to forbid download links"
     } else {

@@ -9,10 +9,10 @@ use crate::scan::Scans;
 use crate::{Refusal, name};
 use serde::{Deserialize, Serialize};
 use waybill_schema::events::{
-    FileDeleted, FileEvent, FileMetadataChanged, FilePurged, FileReleased, FileRenamed, FileRestored, FileScanned,
-    FileSpaceReleased, PreviewFailed, PreviewsMade,
+    FileArchived, FileDeleted, FileEvent, FileMetadataChanged, FilePurged, FileReleased, FileRenamed,
+    FileRestoreRequested, FileRestored, FileScanned, FileSpaceReleased, FileThawed, PreviewFailed, PreviewsMade,
 };
-use waybill_schema::{ScanResult, Timestamp};
+use waybill_schema::{ScanResult, StorageTier, Timestamp};
 
 /// File, folded from its events. The events of its upload tell whether the file exists.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +37,10 @@ pub struct State {
     pub scanned_with: Option<String>,
     /// Previews.
     pub previews: Previews,
+    /// Storage tier, as it was last recorded.
+    pub tier: StorageTier,
+    /// `true` if somebody asked for an archived file and its bytes are not in the hot tier yet.
+    pub is_restore_requested: bool,
 }
 
 impl State {
@@ -98,6 +102,10 @@ pub enum Command {
     RecordPreviewFailure(PreviewFailed),
     /// Let users read the file although its verdict is not clean.
     Release,
+    /// Record the storage tier to which the bytes were moved.
+    RecordTier(StorageTier),
+    /// Ask that the bytes of an archived file are moved back to the hot tier.
+    RequestRestore,
 }
 
 /// Applies one event, recorded at `time`, to the state.
@@ -119,6 +127,15 @@ pub fn evolve(state: &mut State, event: &FileEvent, time: Timestamp) {
         FileEvent::FilePurged(_) => state.purged = true,
         FileEvent::FileSpaceReleased(_) => state.is_space_released = true,
         FileEvent::FileScanned(scan) => state.scanned_with = Some(scan.database_version.clone()),
+        FileEvent::FileArchived(archived) => {
+            state.tier = archived.tier;
+            state.is_restore_requested = false;
+        }
+        FileEvent::FileRestoreRequested(_) => state.is_restore_requested = true,
+        FileEvent::FileThawed(_) => {
+            state.tier = StorageTier::Hot;
+            state.is_restore_requested = false;
+        }
         FileEvent::FileReleased(_) | FileEvent::PreviewsMade(_) | FileEvent::PreviewFailed(_) => {}
     }
 }
@@ -133,7 +150,9 @@ pub fn decide(state: &State, command: Command) -> Result<Option<FileEvent>, Refu
         Command::RecordRelease if state.purged => Ok((!state.is_space_released).then(|| FileSpaceReleased {}.into())),
         Command::RecordRelease => Err(Refusal::FileNotDeleted),
         _ if state.purged => Err(Refusal::NotFound { what: "file" }),
-        Command::Rename(_) | Command::SetMetadata(_) | Command::Release if state.deleted => Err(Refusal::FileDeleted),
+        Command::Rename(_) | Command::SetMetadata(_) | Command::Release | Command::RequestRestore if state.deleted => {
+            Err(Refusal::FileDeleted)
+        }
         Command::Rename(display_name) => {
             name::check(&display_name)?;
             let new = state.display_name.as_ref() != Some(&display_name);
@@ -174,5 +193,11 @@ pub fn decide(state: &State, command: Command) -> Result<Option<FileEvent>, Refu
             }
             Some(ScanResult::Clean) | None => Err(Refusal::NotQuarantined),
         },
+        Command::RecordTier(StorageTier::Hot) => Ok((state.tier != StorageTier::Hot).then(|| FileThawed {}.into())),
+        Command::RecordTier(tier) => Ok((state.tier != tier).then(|| FileArchived { tier }.into())),
+        Command::RequestRestore => {
+            let is_new = state.tier != StorageTier::Hot && !state.is_restore_requested;
+            Ok(is_new.then(|| FileRestoreRequested {}.into()))
+        }
     }
 }

@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use std::collections::BTreeSet;
 use uuid::Uuid;
 use waybill_domain::content::*;
-use waybill_schema::UploadId;
 use waybill_schema::events::ContentEvent;
+use waybill_schema::{StorageTier, UploadId};
 
 fn id(number: u128) -> UploadId {
     UploadId(Uuid::from_u128(number))
@@ -21,6 +21,13 @@ fn holder(number: u128) -> Holder {
 fn compressed(number: u128, of: Object, name: &str) -> Compressed {
     let object = Object { storage_bucket: "b".to_owned(), storage_key: name.to_owned() };
     Compressed { of: Holder { file: id(number), object: of, size_bytes: 100 }, object, stored_bytes: 10 }
+}
+
+/// Returns an archived object of the object `of` with the bytes of a file, if only `files` refer to that one.
+fn moved(number: u128, of: Object, files: &[u128], name: &str, tier: StorageTier) -> Command {
+    let object = Object { storage_bucket: "b".to_owned(), storage_key: name.to_owned() };
+    let of = Holder { file: id(number), object: of, size_bytes: 100 };
+    Command::Move(Moved { of, files: files.iter().map(|n| id(*n)).collect(), object, tier, stored_bytes: 10 })
 }
 
 fn given(events: impl IntoIterator<Item = ContentEvent>) -> Given<ContentAggregate> {
@@ -107,12 +114,42 @@ fn a_file_is_compressed_only_if_that_gains_enough() {
     assert_eq!(content.state().object, None);
 }
 
+#[test]
+fn an_object_is_archived_only_for_the_files_that_are_known_to_refer_to_it() {
+    let mut content = given([]);
+    run(&mut content, Command::Share { files: vec![id(1), id(2)], holder: Some(holder(2)) });
+    let to_cold = |files: &[u128]| moved(1, holder(2).object, files, "o/a-cold", StorageTier::Cold);
+    content.when(to_cold(&[1])).then_nothing();
+    content.when(moved(3, holder(2).object, &[1, 2, 3], "o/a-cold", StorageTier::Cold)).then_nothing();
+    run(&mut content, to_cold(&[1, 2, 7]));
+    let state = content.state();
+    assert!(state.cold_object().is_some() && state.replaced == vec![holder(2).object] && state.references.len() == 2);
+    // A compressed object of the object that was replaced comes too late.
+    content.when(Command::Compress(compressed(1, holder(2).object, "z"))).then_nothing();
+    // A new file has its object in the hot tier, and brings the others back.
+    content.when(Command::Share { files: vec![id(4)], holder: None }).then_nothing();
+    content.when(Command::Share { files: vec![id(4)], holder: Some(holder(1)) }).then_nothing();
+    run(&mut content, Command::Share { files: vec![id(4), id(5)], holder: Some(holder(4)) });
+    let state = content.state();
+    assert_eq!((state.object.as_ref(), state.references.len()), (Some(&holder(4).object), 4));
+    assert_eq!((state.cold_object(), state.replaced.len()), (None, 2));
+}
+
+#[test]
+fn an_archived_object_without_files_is_deleted_with_what_it_replaced() {
+    let mut content = given([]);
+    run(&mut content, moved(1, holder(1).object, &[1], "o/a-cold", StorageTier::Archive));
+    run(&mut content, Command::Release(id(1)));
+    assert_eq!((content.state().object.as_ref(), content.state().doomed.len()), (None, 2));
+    content.when(moved(1, holder(1).object, &[1], "o/b-cold", StorageTier::Archive)).then_nothing();
+}
+
 proptest! {
     /// For every order of commands: an object is doomed only when no file refers to it, a released file never refers to
     /// the content again, no file ever refers to a doomed object, and all files refer to the compressed one.
     #[test]
     fn an_object_lives_as_long_as_a_file_refers_to_it(
-        steps in prop::collection::vec((0..4_u8, prop::collection::vec(0..8_u128, 1..4), 0..8_u128), 1..60),
+        steps in prop::collection::vec((0..5_u8, prop::collection::vec(0..8_u128, 1..4), 0..8_u128), 1..60),
     ) {
         let mut content = given([]);
         let mut there: BTreeSet<UploadId> = BTreeSet::new();
@@ -131,6 +168,20 @@ proptest! {
                 if there.is_empty() {
                     there.extend(&state.references);
                     prop_assert!(there.iter().all(|file| *file == id(other)));
+                }
+            } else if kind == 4 {
+                let of = before.clone().unwrap_or_else(|| holder(other).object);
+                let is_cold = before.is_some_and(|before| before.storage_key.ends_with("-cold"));
+                let (name, tier) = if is_cold { ("", StorageTier::Hot) } else { ("-cold", StorageTier::Cold) };
+                let before = content.state().object.clone();
+                run(&mut content, moved(other, of.clone(), &files, &format!("o/m{step}{name}"), tier));
+                let (state, known) = (content.state(), files.iter().map(|n| id(*n)).collect::<BTreeSet<_>>());
+                if state.object != before {
+                    prop_assert!(state.replaced.contains(&of) && state.references.is_subset(&known));
+                    prop_assert!(state.references.contains(&id(other)));
+                }
+                if there.is_empty() {
+                    there.extend(&state.references);
                 }
             } else if kind == 1 {
                 let files: Vec<UploadId> = files.into_iter().map(id).collect();

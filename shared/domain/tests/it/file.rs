@@ -3,6 +3,7 @@
 use crate::given::{Given, NOW};
 use waybill_domain::Refusal;
 use waybill_domain::file::*;
+use waybill_schema::StorageTier;
 use waybill_schema::events::*;
 
 fn given(events: impl IntoIterator<Item = FileEvent>) -> Given<FileAggregate> {
@@ -25,6 +26,19 @@ fn a_file_that_was_restored_begins_another_retention() {
     let restored = given([FileDeleted {}.into(), FileRestored {}.into()]);
     restored.when(retire(NOW.plus_ms(-1))).then_nothing();
     restored.when(retire(NOW)).then(FileDeleted {});
+}
+
+#[test]
+fn an_archived_file_is_asked_for_once_until_it_is_back() {
+    let there = given([]);
+    there.when(Command::RequestRestore).then_nothing();
+    there.when(Command::RecordTier(StorageTier::Hot)).then_nothing();
+    let archived =
+        there.when(Command::RecordTier(StorageTier::Archive)).then_once(FileArchived { tier: StorageTier::Archive });
+    archived.when(Command::Delete).then_an_event().when(Command::RequestRestore).then_refused(Refusal::FileDeleted);
+    let asked = archived.when(Command::RequestRestore).then_once(FileRestoreRequested {});
+    let back = asked.when(Command::RecordTier(StorageTier::Hot)).then_once(FileThawed {});
+    back.when(Command::RequestRestore).then_nothing();
 }
 
 #[test]

@@ -22,6 +22,8 @@ const PREVIEWS: &str = include_str!("../../../../nats/consumers/previews.json");
 
 /// Definition of the consumer of contents that were compressed.
 const REPLACED: &str = include_str!("../../../../nats/consumers/replaced.json");
+/// Definition of the consumer of requests for archived files.
+const THAWS: &str = include_str!("../../../../nats/consumers/thaws.json");
 
 /// Consumer that a role creates while it has a purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,8 +32,10 @@ pub enum Passing {
     Scans,
     /// Files that can become readable, for previews.
     Previews,
-    /// Contents that were compressed.
+    /// Contents that were compressed or moved.
     Replaced,
+    /// Archived files that somebody wants to read.
+    Thaws,
 }
 
 impl Passing {
@@ -41,6 +45,7 @@ impl Passing {
             Self::Scans => names::SCANS_DURABLE,
             Self::Previews => names::PREVIEWS_DURABLE,
             Self::Replaced => names::REPLACED_DURABLE,
+            Self::Thaws => names::THAWS_DURABLE,
         }
     }
 
@@ -49,6 +54,7 @@ impl Passing {
             Self::Scans => SCANS,
             Self::Previews => PREVIEWS,
             Self::Replaced => REPLACED,
+            Self::Thaws => THAWS,
         }
     }
 }

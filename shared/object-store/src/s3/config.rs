@@ -2,6 +2,7 @@
 
 use super::StoreCredentials;
 use aws_sdk_s3::types::ServerSideEncryption;
+use waybill_schema::StorageTier;
 
 /// Server-side encryption of objects (S3 user guide, "Protecting data with server-side encryption").
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,4 +46,17 @@ pub struct S3Config {
     pub credentials: StoreCredentials,
     /// Encryption of new objects.
     pub encryption: Encryption,
+    /// Storage class of new objects, such as `GLACIER`; `None` for the default of the bucket.
+    pub storage_class: Option<String>,
+}
+
+impl S3Config {
+    /// Returns the tier of the objects if this is the cold bucket.
+    pub fn tier(&self) -> StorageTier {
+        match self.storage_class.as_deref() {
+            // These classes need RestoreObject (S3 user guide, "Working with archived objects").
+            Some("GLACIER" | "DEEP_ARCHIVE") => StorageTier::Archive,
+            _ => StorageTier::Cold,
+        }
+    }
 }

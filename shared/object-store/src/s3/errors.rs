@@ -22,6 +22,7 @@ pub(super) fn classify<E: ProvideErrorMetadata + std::error::Error + Send + Sync
     match (error.code(), status) {
         (Some("NoSuchUpload"), _) => StoreError::NoSuchUpload { operation },
         (Some("NoSuchKey" | "NotFound" | "NoSuchBucket"), _) | (None, Some(404)) => StoreError::NotFound { operation },
+        (Some("InvalidObjectState"), _) => StoreError::Archived { operation },
         (Some("BadDigest" | "InvalidDigest" | "XAmzContentChecksumMismatch"), _) => StoreError::Corrupt { operation },
         (Some(code @ ("InvalidPart" | "InvalidPartOrder" | "EntityTooSmall" | "MalformedXML")), _) => {
             StoreError::PartsInvalid { operation, code: code.to_owned() }

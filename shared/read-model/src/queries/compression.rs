@@ -38,7 +38,7 @@ pub fn files_to_compress<'a>(
         let compressed = wanted.compressed.join("', '");
         let text = format!(
             "SELECT company_id, id FROM file WHERE stored_bytes IS NULL AND is_processed AND purged_at IS NULL \
-             AND deleted_at IS NULL AND size_bytes >= 65536 AND mime_type NOT LIKE 'video/%' \
+             AND deleted_at IS NULL AND storage_tier = 'hot' AND size_bytes >= 65536 AND mime_type NOT LIKE 'video/%' \
              AND mime_type NOT IN ('{compressed}') AND created_at < :until {share} \
              AND (company_id, id) > (:company, :file) ORDER BY company_id, id LIMIT :limit"
         );

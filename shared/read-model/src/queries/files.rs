@@ -58,6 +58,10 @@ pub struct File {
     /// Previews; `null` if the file has none, or none yet.
     #[schema(value_type = Option<Preview>)]
     pub preview: Option<serde_json::Value>,
+    /// Storage tier of the bytes: `hot`, `cold`, or `archive` if they must be restored before they can be read.
+    pub storage_tier: String,
+    /// Time at which somebody asked for an archived file; `null` if nobody did, or if the file was restored.
+    pub restore_requested_at: Option<DateTime<Utc>>,
 }
 
 /// Serializes JSON text as it is, so that clients get the notation that they have sent.
@@ -127,6 +131,9 @@ pub fn list_files<'a>(
         }
         if let Some(verdict) = filter.verdict {
             query = query.filter(file::scan_verdict.eq(verdict.as_str()));
+        }
+        if let Some(tier) = filter.storage_tier {
+            query = query.filter(file::storage_tier.eq(tier.as_str()));
         }
         if let Some(condition) = filter.preview_condition() {
             query = query.filter(sql::<Bool>(&condition.replace("f.", "file.")));
@@ -278,6 +285,9 @@ pub(super) fn shared_statement(
     }
     if let Some(verdict) = filter.verdict {
         and("f.scan_verdict = :verdict", vec![("verdict", Bind::Text(verdict.as_str().to_owned()))]);
+    }
+    if let Some(tier) = filter.storage_tier {
+        and("f.storage_tier = :tier", vec![("tier", Bind::Text(tier.as_str().to_owned()))]);
     }
     if let Some(condition) = filter.preview_condition() {
         and(condition, vec![]);

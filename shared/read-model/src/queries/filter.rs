@@ -1,7 +1,7 @@
 //! Filter of a listing of files.
 
 use super::Timeout;
-use waybill_schema::{ProcessingStatus, UserId, Verdict};
+use waybill_schema::{ProcessingStatus, StorageTier, UserId, Verdict};
 
 /// Time that a search may take. It is shorter than that of other statements, because anybody can search.
 const SEARCH_TIMEOUT: Timeout = Timeout("SET LOCAL statement_timeout = '3s'");
@@ -21,6 +21,8 @@ pub struct FileFilter {
     pub verdict: Option<Verdict>,
     /// Only files that have previews (`true`), or only files whose previews could not be made (`false`).
     pub has_preview: Option<bool>,
+    /// Only files in this storage tier.
+    pub storage_tier: Option<StorageTier>,
     /// Effect of virus scans on the processing status.
     pub scans: ScanFilter,
 }
@@ -38,9 +40,11 @@ pub struct ScanFilter {
 }
 
 impl FileFilter {
-    /// Returns `true` if the filter has a name, a type, a verdict or previews, so that the query may read many rows for a page.
+    /// Returns `true` if the filter has a name, a type, a verdict, previews or a storage tier, so that the query may read many rows
+    /// for a page.
     pub fn is_search(&self) -> bool {
-        self.folded_name.is_some() || self.mime_type.is_some() || self.verdict.is_some() || self.has_preview.is_some()
+        let is_by_text = self.folded_name.is_some() || self.mime_type.is_some();
+        is_by_text || self.verdict.is_some() || self.has_preview.is_some() || self.storage_tier.is_some()
     }
 
     /// Returns the condition on `f` for the previews.

@@ -137,7 +137,7 @@ pub fn files_to_scan<'a>(
     }
     Box::pin(async move {
         // Reads a bounded number of rows, however few of them are due.
-        let text = "WITH page AS (SELECT id, is_processed AND purged_at IS NULL AND (scan_verdict IS NULL \
+        let text = "WITH page AS (SELECT id, is_processed AND purged_at IS NULL AND storage_tier <> 'archive' AND (scan_verdict IS NULL \
                 OR (scan->>'reason' = 'failed' AND (scan->>'scanned_at')::timestamptz < now() - interval '1 hour') \
                 OR (scan->>'database_version' <> :version AND (scan->>'scanned_at')::timestamptz < :until)) AS due \
                 FROM file WHERE company_id = :company AND id > :after ORDER BY id LIMIT :limit) \

@@ -74,6 +74,7 @@ row! {
         tokens_valid_from: Option<DateTime<Utc>>,
         scan: Option<String>,
         unscanned: Option<String>,
+        archive_after_days: Option<i32>,
     }
 }
 
@@ -168,7 +169,7 @@ row! {
 }
 
 row! {
-    /// An object that several files of a company with equal digests refer to, or a compressed object.
+    /// An object that several files of a company with equal digests refer to, or one that is compressed or was moved.
     ContentRow, content, key: "company_id, id", id: id, of: company_id, {
         company_id: Uuid,
         id: Uuid,
@@ -214,6 +215,8 @@ row! {
         released_at: Option<DateTime<Utc>>,
         preview: Option<serde_json::Value>,
         stored_bytes: Option<i64>,
+        storage_tier: String,
+        restore_requested_at: Option<DateTime<Utc>>,
     }
 }
 

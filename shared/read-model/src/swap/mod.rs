@@ -92,6 +92,20 @@ pub fn is_busy(error: &ReadModelError) -> bool {
     matches!(error, ReadModelError::Query { source, .. } if source.to_string().contains("lock timeout"))
 }
 
+/// Copies the times of the last reads of files, which are not in the log, from the tables of the connection.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub fn copy_reads<'a>(
+    connection: &'a mut AsyncPgConnection,
+    beside: &'a SchemaName,
+) -> BoxFuture<'a, Result<(), ReadModelError>> {
+    Box::pin(async move {
+        let text = format!("INSERT INTO {beside}.file_read SELECT * FROM file_read ON CONFLICT DO NOTHING");
+        connection.batch_execute(&text).await.map_err(ReadModelError::query(SWAPPING))
+    })
+}
+
 /// Renames the schema `live` to `old`, and `beside` to `live`. Must be called in the transaction that began with
 /// [`hold`], on a connection of `live`. The projectors keep their leases.
 ///

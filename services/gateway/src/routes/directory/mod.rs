@@ -86,6 +86,7 @@ fn rules_of(by: &Administration, gateway: &Gateway, body: CompanyBody) -> Result
         link_max_downloads: body.link_max_downloads,
         scan: body.scan,
         unscanned: body.unscanned,
+        archive_after_days: body.archive_after_days,
     };
     let min_retention_days = body.min_retention_days;
     if by.is_host {
@@ -128,6 +129,7 @@ async fn answer(gateway: &Gateway, company: CompanyId, position: Option<Position
             link_max_downloads: links.max_downloads,
             scan: scans.policy,
             unscanned: scans.unscanned,
+            archive_after_days: rules.archive_after_days(),
             storage_limit_bytes: gateway.settings.default_quota_bytes,
             limits: limits_of(rules),
             users,
@@ -162,6 +164,7 @@ fn limits_of(rules: &CompanyRules) -> CompanyLimits {
         link_max_downloads: limits.link_max_downloads,
         scan: limits.scan,
         unscanned: limits.unscanned,
+        archive_after_days: limits.archive_after_days,
     }
 }
 

@@ -3,24 +3,26 @@
 use crate::application::access::{denied, viewer};
 use crate::application::administration::Administration;
 use crate::application::files::change::{run, verified};
-use crate::application::files::find::facts_of;
+use crate::application::files::find::{facts_of, find};
 use crate::application::gateway::Gateway;
+use crate::http::download::check_readable;
 use crate::http::metadata::text_of;
 use crate::http::parameters::CompanyPath;
 use crate::http::path::FilePath;
 use crate::http::problems::OrProblem;
 use crate::http::response::POSITION;
-use actix_web::{HttpResponse, delete, patch, post, web};
+use actix_web::{HttpRequest, HttpResponse, delete, patch, post, web};
 use waybill_api::files::{Change, DeleteQuery};
 use waybill_data_plane::refused;
 use waybill_domain::access::Operation;
 use waybill_domain::file::Command;
 use waybill_http_kit::{Principal, Problem, RequestId, Role};
+use waybill_repository::FileAggregate;
 use waybill_schema::ErrorCode;
 use waybill_schema::{FileId, Timestamp};
 use waybill_service_kit::now;
 
-routes!(patch, delete, restore, release, delete_by_host);
+routes!(patch, delete, restore, release, thaw, delete_by_host);
 
 /// Renames a file or sets its metadata
 #[utoipa::path(
@@ -162,6 +164,40 @@ pub(crate) async fn release(
 ) -> Result<HttpResponse, Problem> {
     principal.require(Role::Admin, "admin")?;
     change(&gateway, &principal, id, file, vec![Command::Release]).await
+}
+
+/// Asks that an archived file is restored
+///
+/// Everybody who may download the file may ask. The event `FileThawed` tells when the file can be downloaded, which takes from
+/// seconds to two days, depending on the storage class.
+#[utoipa::path(
+    tag = "files",
+    operation_id = "thaw_file",
+    params(("id" = Uuid, Path)),
+    responses(
+        (status = 202, description = "The file will be restored"),
+        (status = 204, description = "The file is not archived"),
+        (status = 409, description = "`file_not_ready`: the file is not verified yet"),
+        (status = 410, description = "`file_deleted`"),
+    ),
+)]
+#[post("/v1/files/{id}/thaw")]
+pub(crate) async fn thaw(
+    request: HttpRequest,
+    principal: Principal,
+    id: RequestId,
+    FilePath(file): FilePath,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    let (found, _) = find(&request, &principal, file, &gateway, Operation::Download).await?;
+    check_readable(&found)?;
+    let context = gateway.context(&principal, id);
+    let aggregate = FileAggregate { company: principal.company_id, file };
+    let done = gateway.repository.execute(&aggregate, Command::RequestRestore, &context).await;
+    let position = done.or_problem("asking for an archived file")?.position;
+    let state = gateway.repository.load(&aggregate).await.or_problem("loading a file")?.state;
+    let mut answer = if state.is_restore_requested { HttpResponse::Accepted() } else { HttpResponse::NoContent() };
+    Ok(answer.insert_header((POSITION, position.to_string())).finish())
 }
 
 /// Executes the commands if the principal can change the file, and answers 204.

@@ -83,6 +83,7 @@ fn item_of(view: View, file: File, facts: Option<&FileFacts>, association: Optio
             processing_status: file.processing_status.as_str().to_owned(),
             created_at: file.created_at,
             preview: file.preview,
+            storage_tier: file.storage_tier,
             verdict: file.scan.and_then(|scan| Some(scan.get("verdict")?.as_str()?.to_owned())),
         }),
     };
@@ -137,6 +138,7 @@ pub(crate) async fn list(
         folded_name: query.name.as_deref().map(waybill_domain::name::fold),
         mime_type: query.mime_type,
         verdict: query.verdict.map(Into::into),
+        storage_tier: query.storage_tier.map(Into::into),
         has_preview: query.preview.map(|preview| preview == PreviewFilter::Made),
         scans: scan_filter(rules),
     };

@@ -5,7 +5,7 @@ use crate::application::content::{key_of, send_noted};
 use crate::application::files::viewer::{Found, find_for};
 use crate::application::gateway::Gateway;
 use crate::application::tokens::{Download, hash, parse};
-use crate::http::download::{Prepared, check_readable, disposition, prepare, without_bytes};
+use crate::http::download::{Prepared, check_readable, check_restored, disposition, prepare, without_bytes};
 use crate::http::parameters::{Bytes, RangeHeaders};
 use crate::http::problems::OrProblem;
 use crate::routes::tokens::preview;
@@ -51,7 +51,7 @@ const AGENT_MAX_CHARS: usize = 256;
         (status = 206, description = "The bytes of the range", content_type = "*/*", body = Bytes),
         (status = 302, description = "Redirect to a presigned URL of the object store"),
         (status = 304, description = "The client's copy is current"),
-        (status = 409, description = "`file_not_ready`"),
+        (status = 409, description = "`file_not_ready`, `file_archived`"),
         (status = 410, description = "`token_ended`, `file_deleted`"),
         (status = 416, description = "`range_unsatisfiable`"),
         (status = 429, description = "`download_running`: another download with this token is running; `too_many_at_once`"),
@@ -90,6 +90,7 @@ pub(crate) async fn download(
     })?;
     request.extensions_mut().insert(ValidToken);
     check_readable(&file)?;
+    check_restored(&file)?;
     let (answer, range) = match prepare(&request, &file)? {
         Prepared::Done(answer) => return Ok(answer),
         Prepared::Body(answer, range) => (answer, range),
@@ -102,9 +103,10 @@ pub(crate) async fn download(
     }
     // Before the download is recorded, because a refused request must not use one up.
     let slot = gateway.at_once.download_by_link(company, token, id.address)?;
-    // The store can only send the bytes that it has, which are those of the file unless the object is compressed.
+    // The store can only send the bytes that it has, which are those of the file unless the object is compressed. Clients may not
+    // reach the cold bucket.
     let redirect_to = match gateway.tokens.is_redirected(&issued) {
-        true => Some(key_of(&gateway, &file).await?).filter(|key| !names::is_compressed(key)),
+        true => Some(key_of(&gateway, &file).await?).filter(|key| !names::is_compressed(key) && !names::is_cold(key)),
         false => None,
     };
     let by = by(&request, id);

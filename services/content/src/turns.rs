@@ -1,0 +1,97 @@
+//! Work on the files of many companies: in each round, on some files of every company.
+
+use crate::share::Announced;
+use std::collections::HashMap;
+use std::time::Duration;
+use uuid::Uuid;
+use waybill_event_log::ReadError;
+use waybill_event_log::jetstream::{Passing, Reactions};
+use waybill_object_store::StoreError;
+use waybill_read_model::ReadModelError;
+use waybill_repository::ExecuteError;
+use waybill_schema::{CompanyId, FileId, UploadId};
+
+/// Pause after a failure that concerns all files: of the tables, of the log, or of the store.
+pub(crate) const BEGIN_AGAIN_AFTER: Duration = Duration::from_secs(60);
+
+/// Reason why a search ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SearchError {
+    #[error(transparent)]
+    Tables(#[from] ReadModelError),
+    #[error(transparent)]
+    Log(#[from] ReadError),
+    /// The store does not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No event can be appended, so that all work would be in vain.
+    #[error(transparent)]
+    Append(#[from] ExecuteError),
+}
+
+/// Work on files.
+pub(crate) trait Work {
+    /// Name of the work in logs.
+    const NAME: &'static str;
+    /// A company with its rules.
+    type Company: Copy;
+
+    /// Returns the next company after `after` that may have files to work on.
+    async fn next_company(&self, after: CompanyId) -> Result<Option<Self::Company>, SearchError>;
+
+    /// Returns the id of a company.
+    fn id(company: Self::Company) -> CompanyId;
+
+    /// Returns the next files of a company after `after`, for one turn.
+    async fn files(&self, company: Self::Company, after: FileId) -> Result<Vec<FileId>, SearchError>;
+
+    /// Works on one file. A failure that concerns only this file is no error.
+    async fn work(&self, company: Self::Company, file: FileId) -> Result<(), SearchError>;
+}
+
+/// Searches for files and works on them, again and again.
+pub(crate) async fn search_on<W: Work>(
+    work: &W,
+    announced: &Announced,
+    nats: &async_nats::Client,
+    partitions: std::ops::Range<u32>,
+    every: Duration,
+) {
+    loop {
+        tokio::time::sleep(every).await;
+        if announced.share().is_none() {
+            continue;
+        }
+        if let Err(error) = search(work, nats, partitions.clone()).await {
+            tracing::warn!(%error, work = W::NAME, "cannot work on files; will try again");
+            tokio::time::sleep(BEGIN_AGAIN_AFTER).await;
+        }
+    }
+}
+
+async fn search<W: Work>(
+    work: &W,
+    nats: &async_nats::Client,
+    partitions: std::ops::Range<u32>,
+) -> Result<(), SearchError> {
+    // Before the first event, so that no replaced object is missed.
+    for partition in partitions {
+        Reactions::create(nats, Passing::Replaced, partition).await?;
+    }
+    let mut done: HashMap<CompanyId, FileId> = HashMap::new();
+    loop {
+        let (mut is_end, mut after) = (true, CompanyId(Uuid::nil()));
+        while let Some(company) = work.next_company(after).await? {
+            after = W::id(company);
+            let files = work.files(company, done.get(&after).copied().unwrap_or(UploadId(Uuid::nil()))).await?;
+            for file in files {
+                work.work(company, file).await?;
+                done.insert(after, file);
+                is_end = false;
+            }
+        }
+        if is_end {
+            return Ok(());
+        }
+    }
+}
