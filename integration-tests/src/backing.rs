@@ -319,16 +319,21 @@ impl Backing {
     /// # Panics
     /// If NATS does not answer.
     pub async fn settled(&self) {
+        self.acknowledged(names::REACTIONS_DURABLE).await;
+        self.projected().await;
+    }
+
+    /// Waits until a consumer has acknowledged every event.
+    pub async fn acknowledged(&self, consumer: &str) {
         let jetstream = async_nats::jetstream::new(self.nats().await);
         for partition in self.log.partitions().all() {
             eventually("the reactions to end", || async {
                 let stream = jetstream.get_stream(names::event_stream(partition)).await.ok()?;
-                let info = stream.consumer_info(names::REACTIONS_DURABLE).await.ok()?;
+                let info = stream.consumer_info(consumer).await.ok()?;
                 (info.num_pending == 0 && info.num_ack_pending == 0).then_some(())
             })
             .await;
         }
-        self.projected().await;
     }
 
     /// Returns the reserved bytes of a company, computed from the events.

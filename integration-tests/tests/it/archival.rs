@@ -13,7 +13,7 @@ use waybill_integration_tests::{Backing, Client, Options, Shape, Stack, free_add
 use waybill_object_store::s3::S3Store;
 use waybill_object_store::{ObjectStore, crc64nvme};
 use waybill_schema::names;
-use waybill_test_kit::{MotoServer, eventually, eventually_within};
+use waybill_test_kit::{ClamdServer, MotoServer, eventually, eventually_within};
 
 /// The thread that archives has the lowest priority, so that it gets little time on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(240);
@@ -24,13 +24,15 @@ fn archiving(bucket: &str, more: &[&str]) -> Options {
         &format!("--s3-cold-bucket={bucket}"),
         "--archive-every-s=1",
         "--thaw-poll-s=1",
-        "--replaced-kept-s=0",
         "--compress-after-s=0",
         "--content-search-ms=200",
         "--purge-after-s=0",
         "--worker-sweep-ms=200",
     ];
-    let args = all.into_iter().chain(more.iter().copied()).map(str::to_owned).collect();
+    let mut args: Vec<String> = all.into_iter().chain(more.iter().copied()).map(str::to_owned).collect();
+    if !args.iter().any(|arg| arg.starts_with("--replaced-kept-s=")) {
+        args.push("--replaced-kept-s=0".to_owned());
+    }
     Options { args, shape: Shape::Apart }
 }
 
@@ -64,6 +66,17 @@ async fn look_old(backing: &Backing, is_old: bool) {
         statement.push_str("; UPDATE file_read SET read_at = read_at - interval '2 days'");
     }
     execute(backing, &statement).await;
+}
+
+/// Waits until a file is archived. The gateway may write after [`look_old`] that it was read.
+async fn archived(backing: &Backing, client: &Client, file: &str, tier: &str) -> Value {
+    eventually_within(PATIENCE, &format!("file {file} to be {tier}"), || async {
+        let recent = "read_at > now() - interval '1 day'";
+        execute(backing, &format!("UPDATE file_read SET read_at = read_at - interval '2 days' WHERE {recent}")).await;
+        let shown = client.get(&format!("/v1/files/{file}")).await.body;
+        (shown["storage_tier"] == tier).then_some(shown)
+    })
+    .await
 }
 
 async fn in_tier(client: &Client, file: &str, tier: &str) -> Value {
@@ -145,9 +158,9 @@ async fn files_pass_through_the_tiers_of_a_cold_bucket() {
     };
     eventually("the reads to be recorded", reads_written).await;
     look_old(&stack, true).await;
-    let archived = in_tier(&client, &single, "cold").await;
-    assert_eq!(archived["restore_requested_at"], Value::Null);
-    in_tier(&client, &compressed, "cold").await;
+    let shown = archived(&stack, &client, &single, "cold").await;
+    assert_eq!(shown["restore_requested_at"], Value::Null);
+    archived(&stack, &client, &compressed, "cold").await;
     let in_cold = has_keys(&cold, &client, 2).await;
     assert!(in_cold.iter().all(|key| names::is_cold(key)));
     assert_eq!(in_cold.iter().filter(|key| names::is_compressed(key)).count(), 1);
@@ -181,7 +194,7 @@ async fn files_pass_through_the_tiers_of_a_cold_bucket() {
     // The files of one object are archived together, and each is purged for itself.
     look_old(&stack, true).await;
     for file in [&single, &same, &compressed] {
-        in_tier(&client, file, "cold").await;
+        archived(&stack, &client, file, "cold").await;
     }
     look_old(&stack, false).await;
     has_keys(&cold, &client, 2).await;
@@ -214,7 +227,7 @@ async fn an_archive_class_must_be_restored_before_it_is_read() {
     let token = client.post(&format!("/v1/files/{file}/tokens"), &json!({ "expires_in_s": 600 })).await.expect(201);
     archive(&client).await;
     look_old(&stack, true).await;
-    in_tier(&client, &file, "archive").await;
+    archived(&stack, &client, &file, "archive").await;
     look_old(&stack, false).await;
     has_keys(&stack.store(), &client, 0).await;
     stack.check(0).await;
@@ -253,11 +266,77 @@ async fn an_archive_class_must_be_restored_before_it_is_read() {
     // A purge does not wait for the restoring.
     stack.check(0).await;
     look_old(&stack, true).await;
-    in_tier(&client, &file, "archive").await;
+    archived(&stack, &client, &file, "archive").await;
     look_old(&stack, false).await;
     has_keys(&cold, &client, 1).await;
     purge(&client, &file).await;
     has_keys(&cold, &client, 0).await;
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_is_kept_while_the_one_that_replaced_it_is_missing() {
+    let bucket = bucket();
+    let stack = Stack::with(archiving(&bucket, &["--replaced-kept-s=2", "--download-redirects=true"])).await;
+    let (hot, cold) = (stack.store(), stack.store_in(&bucket));
+    cold.ensure_bucket().await.unwrap();
+    let client = stack.client();
+    let content = random::bytes(74, 200_000);
+    let file = post(&client, "a.bin", "application/octet-stream", &content).await;
+    let before = keys(&hot, &client).await;
+    // A download with a link counts as a read, also if the store sends the bytes.
+    let token = client.post(&format!("/v1/files/{file}/tokens"), &json!({ "expires_in_s": 600 })).await.expect(201);
+    let url = format!("{}{}", stack.url(), token.text("url"));
+    assert!(reqwest::get(url).await.unwrap().bytes().await.unwrap() == content);
+    eventually("the read to be recorded", || async {
+        let mut connection = stack.database("waybill").connection().await.ok()?;
+        connection.batch_execute("SELECT 1 / count(*) FROM file_read").await.ok()
+    })
+    .await;
+    archive(&client).await;
+    look_old(&stack, true).await;
+    archived(&stack, &client, &file, "cold").await;
+    look_old(&stack, false).await;
+    // The store loses the new object before the old one is deleted. The files refer to the old one again, and it stays.
+    cold.delete(&has_keys(&cold, &client, 1).await[0]).await.unwrap();
+    in_tier(&client, &file, "hot").await;
+    stack.acknowledged(names::REPLACED_DURABLE).await;
+    assert_eq!(keys(&hot, &client).await, before);
+    assert!(client.content(&file).await == content);
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_was_archived_before_scans_were_required_can_be_restored_and_scanned() {
+    let clamd = ClamdServer::start().await;
+    let moto = MotoServer::start(free_addr(), 1).await;
+    let bucket = bucket();
+    let (endpoint, scanner) = (format!("--s3-cold-endpoint={}", moto.url()), format!("--clamd={}", clamd.address()));
+    let more = [endpoint.as_str(), "--s3-cold-storage-class=GLACIER", &scanner];
+    let stack = Stack::with(archiving(&bucket, &more)).await;
+    stack.store_at(moto.url(), &bucket).ensure_bucket().await.unwrap();
+    let client = stack.client();
+    let content = random::bytes(75, 200_000);
+    let file = post(&client, "a.bin", "application/octet-stream", &content).await;
+    archive(&client).await;
+    look_old(&stack, true).await;
+    archived(&stack, &client, &file, "archive").await;
+    look_old(&stack, false).await;
+    let company = format!("/v1/admin/companies/{}", client.principal.company_id);
+    client.put(&company, &json!({ "archive_after_days": 1, "scan": "require" })).await.expect(200);
+    eventually("the file to wait for a scan", || async {
+        let answer = client.get(&format!("/v1/files/{file}/content")).await;
+        (answer.body["code"] == "file_not_ready").then_some(())
+    })
+    .await;
+    client.post(&format!("/v1/files/{file}/thaw"), &json!({})).await.expect(202);
+    in_tier(&client, &file, "hot").await;
+    let scanned = eventually_within(PATIENCE, "the file to be scanned", || async {
+        let answer = client.get(&format!("/v1/files/{file}")).await;
+        (answer.body["scan"] != Value::Null).then_some(answer.body)
+    });
+    assert_eq!(scanned.await["scan"]["verdict"], "CLEAN");
+    assert!(client.content(&file).await == content);
     stack.finish().await;
 }
 
@@ -283,7 +362,7 @@ async fn an_object_in_the_other_bucket_that_a_restored_log_does_not_name_is_used
     client.get(&format!("/v1/files/{file}/content")).await.expect(404);
     archive(&client).await;
     look_old(&stack, true).await;
-    in_tier(&client, &file, "cold").await;
+    archived(&stack, &client, &file, "cold").await;
     assert!(client.content(&file).await == content);
     look_old(&stack, false).await;
     // Or it was restored after that backup.

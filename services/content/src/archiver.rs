@@ -13,14 +13,21 @@ use chrono::{DateTime, Duration as Span, Utc};
 use std::sync::Arc;
 use std::time::Duration;
 use waybill_cache::Cache;
-use waybill_object_store::{Cold, ObjectStore};
+use waybill_object_store::{Cold, ObjectStore, StoreError};
 use waybill_read_model::Database;
-use waybill_read_model::queries::{FileKey, ToArchive, companies_with_archive, files_to_archive, unread_files};
+use waybill_read_model::queries::{
+    ArchivePage, FileKey, ToArchive, companies_with_archive, files_to_archive, unread_files,
+};
 use waybill_schema::{CompanyId, FileId};
 use waybill_service_kit::now;
 
 /// Number of files of a company that are archived before other companies get their turn.
-const PAGE: i64 = 16;
+const PAGE: usize = 16;
+/// Number of files that one query looks at.
+const LOOKED_AT: i64 = 2_000;
+/// Number of attempts with one file, and the pause between two of them.
+const ATTEMPTS: u32 = 3;
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// Number of files that could not be archived, and the time after which they are tried again.
 const FAILED: u64 = 10_000;
 const FAILED_FOR: Duration = Duration::from_secs(3_600);
@@ -62,10 +69,27 @@ impl Archiver {
         })
     }
 
+    /// Tries to archive a file several times, because parts of objects are never sent again by the client of the store.
+    async fn archive_after_all(&self, company: Archived, file: FileId) -> Result<(), ArchiveError> {
+        for attempt in 1.. {
+            match self.archive(company, file).await {
+                Err(ArchiveError::Move(
+                    error @ (MoveError::Store(StoreError::Unavailable { .. })
+                    | MoveError::Encoding(EncodingError::Store(StoreError::Unavailable { .. }))),
+                )) if attempt < ATTEMPTS => {
+                    tracing::debug!(file_id = %file, %error, "cannot archive a file; will try again");
+                    tokio::time::sleep(TRY_AGAIN_AFTER).await;
+                }
+                done => return done,
+            }
+        }
+        Ok(())
+    }
+
     async fn archive(&self, company: Archived, file: FileId) -> Result<(), ArchiveError> {
         let Some(placed) = self.mover.find(company.id, file).await.map_err(MoveError::from)? else { return Ok(()) };
         // The tables may not have the event yet.
-        if placed.is_cold() || self.mover.adopt(&placed, Some(&self.cold)).await? {
+        if placed.is_cold() || self.mover.adopt(&placed).await? {
             return Ok(());
         }
         let mut connection = self.database.connection().await.map_err(SearchError::from)?;
@@ -107,10 +131,17 @@ impl Work for Archiver {
 
     async fn files(&self, company: Archived, after: FileId) -> Result<Vec<FileId>, SearchError> {
         let share = self.announced.share().unwrap_or_default();
-        let after = FileKey { company_id: company.id, file_id: after };
-        let wanted = ToArchive { after, until: company.until(), share, limit: PAGE };
-        let mut connection = self.database.connection().await?;
-        Ok(files_to_archive(&mut connection, wanted).await?)
+        let mut after = FileKey { company_id: company.id, file_id: after };
+        loop {
+            let wanted = ToArchive { after, until: company.until(), share, limit: LOOKED_AT };
+            let page = files_to_archive(&mut *self.database.connection().await?, wanted).await?;
+            let Some(ArchivePage { mut due, last }) = page else { return Ok(Vec::new()) };
+            if !due.is_empty() {
+                due.truncate(PAGE);
+                return Ok(due);
+            }
+            after.file_id = last;
+        }
     }
 
     async fn work(&self, company: Archived, file: FileId) -> Result<(), SearchError> {
@@ -119,7 +150,7 @@ impl Work for Archiver {
         }
         // A file with which the thread panics is not tried again at once.
         self.failed.insert(&file, ());
-        let Err(error) = self.archive(company, file).await else {
+        let Err(error) = self.archive_after_all(company, file).await else {
             self.failed.invalidate(&file);
             return Ok(());
         };

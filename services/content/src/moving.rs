@@ -79,11 +79,12 @@ pub(crate) struct Target<'a> {
 pub(crate) struct Mover {
     repository: Arc<Repository>,
     store: Arc<dyn ObjectStore>,
+    cold: Option<Cold>,
 }
 
 impl Mover {
     pub(crate) fn new(config: &Config) -> Self {
-        Self { repository: config.repository.clone(), store: config.store.clone() }
+        Self { repository: config.repository.clone(), store: config.store.clone(), cold: config.cold.clone() }
     }
 
     /// Returns where the bytes of a file are; `None` if it is not verified or was purged, or while a worker is about to have it
@@ -114,6 +115,9 @@ impl Mover {
     ) -> Result<(), MoveError> {
         let source = placed.source();
         let to_cold = tier != StorageTier::Hot;
+        if to_cold {
+            self.abort_earlier(&placed).await?;
+        }
         let key = names::moved_key(placed.content.company, placed.owner(), new_id(), source.key, to_cold);
         let stored_bytes = copy(self.store.as_ref(), source, &key).await?;
         if self.store.size(&key).await? != Some(stored_bytes) {
@@ -123,9 +127,29 @@ impl Mover {
         if self.record(&placed, Moved { of: placed.of.clone(), files, object, tier, stored_bytes }).await? {
             metrics::MOVES.with_label_values(&[tier.as_str()]).inc();
             metrics::MOVED_BYTES.with_label_values(&[tier.as_str()]).inc_by(stored_bytes);
+            // A purge of the file under whose prefix the copy is may have deleted it before the event.
+            if self.store.size(&key).await?.is_none()
+                && let Some(placed) = self.find(placed.content.company, placed.of.file).await?
+            {
+                self.adopt(&placed).await?;
+            }
         } else {
             // Another event came first. No event names the copy, and none will.
             self.store.delete(&key).await?;
+        }
+        Ok(())
+    }
+
+    /// Aborts the multipart uploads of earlier attempts to archive the object. Their processes have ended.
+    async fn abort_earlier(&self, placed: &Placed) -> Result<(), StoreError> {
+        let prefix = names::objects_prefix(placed.content.company, placed.owner());
+        let open = match self.store.list_multiparts(&prefix).await {
+            // A lifecycle rule of the bucket must abort them.
+            Err(StoreError::Refused { .. }) => Vec::new(),
+            open => open?,
+        };
+        for (key, upload_id) in open.iter().filter(|(key, _)| names::is_cold(key)) {
+            self.store.abort_multipart(key, upload_id).await?;
         }
         Ok(())
     }
@@ -141,12 +165,12 @@ impl Mover {
 
     /// Looks for another object with the bytes of the file if its object is missing, because the log was restored from an older
     /// backup than the store. Has the files refer to it and returns `true`; returns `false` if the object is there.
-    pub(crate) async fn adopt(&self, placed: &Placed, cold: Option<&Cold>) -> Result<bool, MoveError> {
+    pub(crate) async fn adopt(&self, placed: &Placed) -> Result<bool, MoveError> {
         if self.store.size(&placed.of.object.storage_key).await?.is_some() {
             return Ok(false);
         }
         for key in self.store.list(&names::objects_prefix(placed.content.company, placed.owner())).await? {
-            let (tier, bucket) = match cold {
+            let (tier, bucket) = match &self.cold {
                 Some(cold) if names::is_cold(&key) => (cold.tier, cold.store.bucket()),
                 _ => (StorageTier::Hot, self.store.bucket()),
             };

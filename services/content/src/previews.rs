@@ -116,6 +116,8 @@ impl Step for Previews {
         let error = match self.make(company, file, Turn::Place, false, causation).await {
             Ok(_) => return Outcome::Done,
             Err(PreviewError::NoPlace) => return Outcome::NoPlace,
+            // `FileThawed` comes when the file can be read.
+            Err(PreviewError::Store(StoreError::Archived { .. })) => return Outcome::Done,
             Err(error) => error,
         };
         tracing::warn!(position = %recorded.position, file_id = %file, %error, "cannot make previews; will try again");
@@ -139,7 +141,10 @@ fn readable_file(recorded: &Recorded) -> Option<FileId> {
         return verified_file(recorded);
     };
     match event {
-        FileEvent::FileScanned(_) | FileEvent::FileReleased(_) | FileEvent::FileRestored(_) => Some(file),
+        FileEvent::FileScanned(_)
+        | FileEvent::FileReleased(_)
+        | FileEvent::FileRestored(_)
+        | FileEvent::FileThawed(_) => Some(file),
         FileEvent::FileRenamed(_)
         | FileEvent::FileDeleted(_)
         | FileEvent::FileMetadataChanged(_)
@@ -148,8 +153,7 @@ fn readable_file(recorded: &Recorded) -> Option<FileId> {
         | FileEvent::PreviewsMade(_)
         | FileEvent::PreviewFailed(_)
         | FileEvent::FileArchived(_)
-        | FileEvent::FileRestoreRequested(_)
-        | FileEvent::FileThawed(_) => None,
+        | FileEvent::FileRestoreRequested(_) => None,
     }
 }
 

@@ -4,6 +4,7 @@
 use crate::config::Config;
 use crate::consumer::{Outcome, Step};
 use crate::context::context;
+use crate::moving::{MoveError, Mover};
 use std::sync::Arc;
 use std::time::Duration;
 use waybill_domain::Refusal;
@@ -14,13 +15,14 @@ use waybill_event_log::jetstream::Passing;
 use waybill_object_store::{ObjectStore, StoreError};
 use waybill_repository::{ContentAggregate, ExecuteError, FileAggregate, Repository};
 use waybill_schema::events::{ContentEvent, ContentMoved};
-use waybill_schema::{Causation, Entity, Event, Recorded};
+use waybill_schema::{Causation, Entity, Event, FileId, Recorded, StorageTier};
 use waybill_service_kit::now;
 
 /// Connections, and the time for which a replaced object is kept.
 pub(crate) struct Replaced {
     repository: Arc<Repository>,
     store: Arc<dyn ObjectStore>,
+    mover: Mover,
     kept: Duration,
 }
 
@@ -33,6 +35,8 @@ enum ReplacedError {
     Append(#[from] ExecuteError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Move(#[from] MoveError),
     /// The replaced object may be the only one.
     #[error("the object that replaced it is missing or has another size")]
     NewLost,
@@ -76,7 +80,7 @@ impl<'a> Replacement<'a> {
 impl Replaced {
     pub(crate) fn new(config: &Config) -> Self {
         let kept = Duration::from_secs(config.settings.replaced_kept_s);
-        Self { repository: config.repository.clone(), store: config.store.clone(), kept }
+        Self { repository: config.repository.clone(), store: config.store.clone(), mover: Mover::new(config), kept }
     }
 
     /// Records the tier of each file that still refers to the object.
@@ -88,8 +92,8 @@ impl Replaced {
     ) -> Result<(), ReplacedError> {
         let Some(moved) = replacement.moved else { return Ok(()) };
         let state = self.repository.load(content).await?.state;
-        if !replacement.is_used(&state) {
-            // The files refer to another object now. Its event names the tier.
+        if (moved.tier == StorageTier::Hot) != state.cold_object().is_none() {
+            // The object was moved again. That event names the tier.
             return Ok(());
         }
         for file in moved.file_ids.iter().filter(|file| state.references.contains(file)) {
@@ -103,15 +107,32 @@ impl Replaced {
         Ok(())
     }
 
-    /// Deletes the object that was replaced, if the new one is there or no file needs either.
+    /// Deletes the object that was replaced, if the files have another one or no file needs either.
     async fn delete(&self, content: &ContentAggregate, replacement: &Replacement<'_>) -> Result<(), ReplacedError> {
         let state = self.repository.load(content).await?.state;
-        let is_lost =
-            replacement.is_used(&state) && self.store.size(replacement.key).await? != Some(replacement.stored_bytes);
-        if is_lost {
-            return Err(ReplacedError::NewLost);
+        if let Some(current) = &state.object {
+            if current.storage_key == replacement.replaced_key {
+                // The new object was missing, and the files refer to the replaced one again.
+                return Ok(());
+            }
+            let size = self.store.size(&current.storage_key).await?;
+            let is_there = size.is_some_and(|size| !replacement.is_used(&state) || size == replacement.stored_bytes);
+            if !is_there {
+                let files = state.references.iter().next().copied();
+                self.find_another(content, files).await?;
+                return Err(ReplacedError::NewLost);
+            }
         }
         Ok(self.store.delete(replacement.replaced_key).await?)
+    }
+
+    /// Has the files of the content refer to another object with the same bytes if theirs is missing.
+    async fn find_another(&self, content: &ContentAggregate, file: Option<FileId>) -> Result<(), ReplacedError> {
+        let Some(file) = file else { return Ok(()) };
+        if let Some(placed) = self.mover.find(content.company, file).await? {
+            self.mover.adopt(&placed).await?;
+        }
+        Ok(())
     }
 
     async fn react_to(

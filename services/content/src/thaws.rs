@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use waybill_domain::file::Command;
 use waybill_event_log::jetstream::Passing;
-use waybill_object_store::{Cold, ObjectStore};
+use waybill_object_store::ObjectStore;
 use waybill_read_model::queries::{FileKey, note_reads};
 use waybill_read_model::{Database, ReadModelError};
 use waybill_repository::{FileAggregate, Repository};
@@ -27,7 +27,6 @@ pub(crate) struct Thaws {
     repository: Arc<Repository>,
     mover: Mover,
     store: Arc<dyn ObjectStore>,
-    cold: Option<Cold>,
     database: Database,
     poll: Duration,
     places: Semaphore,
@@ -48,7 +47,6 @@ impl Thaws {
             repository: config.repository.clone(),
             mover: Mover::new(config),
             store: config.store.clone(),
-            cold: config.cold.clone(),
             database: config.database.clone(),
             poll: Duration::from_secs(config.settings.thaw_poll_s),
             places: Semaphore::new(AT_ONCE),
@@ -69,7 +67,7 @@ impl Thaws {
             self.repository.execute(&aggregate, command, &context(causation)).await.map_err(MoveError::from)?;
             return Ok(Outcome::Done);
         }
-        if self.mover.adopt(&placed, self.cold.as_ref()).await? {
+        if self.mover.adopt(&placed).await? {
             // Into whichever bucket the bytes are found.
             return Ok(Outcome::NotYet(self.poll));
         }

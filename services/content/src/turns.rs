@@ -1,7 +1,7 @@
 //! Work on the files of many companies: in each round, on some files of every company.
 
 use crate::share::Announced;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 use uuid::Uuid;
 use waybill_event_log::ReadError;
@@ -78,12 +78,27 @@ async fn search<W: Work>(
     for partition in partitions {
         Reactions::create(nats, Passing::Replaced, partition).await?;
     }
-    let mut done: HashMap<CompanyId, FileId> = HashMap::new();
+    let (mut done, mut finished): (HashMap<CompanyId, FileId>, HashSet<CompanyId>) = Default::default();
+    let mut failed = None;
     loop {
         let (mut is_end, mut after) = (true, CompanyId(Uuid::nil()));
         while let Some(company) = work.next_company(after).await? {
             after = W::id(company);
-            let files = work.files(company, done.get(&after).copied().unwrap_or(UploadId(Uuid::nil()))).await?;
+            if finished.contains(&after) {
+                continue;
+            }
+            let files = match work.files(company, done.get(&after).copied().unwrap_or(UploadId(Uuid::nil()))).await {
+                Ok(files) => files,
+                // One company must not keep the others from their turns.
+                Err(error) => {
+                    finished.insert(after);
+                    failed = Some(error);
+                    continue;
+                }
+            };
+            if files.is_empty() {
+                finished.insert(after);
+            }
             for file in files {
                 work.work(company, file).await?;
                 done.insert(after, file);
@@ -91,7 +106,7 @@ async fn search<W: Work>(
             }
         }
         if is_end {
-            return Ok(());
+            return failed.map_or(Ok(()), Err);
         }
     }
 }

@@ -143,7 +143,10 @@ impl Parts {
         let ids: Vec<FileId> = files.iter().map(|file| file.file).collect();
         let holder = match &loaded.state.object {
             // The object of a new file replaces an archived one.
-            Some(_) if loaded.state.cold_object().is_some() => self.holder(content, &loaded.state, ids.iter()).await?,
+            Some(_) if loaded.state.cold_object().is_some() => {
+                let new = ids.iter().filter(|file| !loaded.state.references.contains(file));
+                self.holder(content, &loaded.state, new).await?
+            }
             Some(_) => None,
             None => {
                 // Prefer a file that is not among `files`, so that a single file finds another one.

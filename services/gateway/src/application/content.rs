@@ -16,7 +16,7 @@ use waybill_http_kit::slots::Slot;
 use waybill_object_store::StoreError;
 use waybill_read_model::queries::File;
 use waybill_repository::ContentAggregate;
-use waybill_schema::{ByteRange, CompanyId, UploadId};
+use waybill_schema::{ByteRange, CompanyId, UploadId, names};
 use waybill_service_kit::now;
 
 /// Sends the bytes of `range`, as long as `transfer` may continue. Keeps `slot` until the last byte was sent. With `sending`,
@@ -56,7 +56,13 @@ pub(crate) async fn send_compressed(
     transfer: Transfer,
 ) -> Result<HttpResponse, Problem> {
     let key = file.storage_key.as_deref().ok_or_else(|| Problem::not_found("file"))?;
-    let body = gateway.file_bytes.frames(key, file.size_bytes.unsigned_abs()).await.map_err(gone_or_problem)?;
+    let size_bytes = file.size_bytes.unsigned_abs();
+    let mut body = gateway.file_bytes.frames(key, size_bytes).await;
+    if let Err(StoreError::NotFound { .. }) = body {
+        let moved = moved_compressed(gateway, file, key).await?;
+        body = gateway.file_bytes.frames(&moved, size_bytes).await;
+    }
+    let body = body.map_err(unreadable)?;
     gateway.last_reads.note(CompanyId(file.company_id), UploadId(file.id));
     let bytes = while_permitted(body.bytes, transfer, file.id);
     Ok(with_bytes(answer, body.length, bytes, slot))
@@ -65,14 +71,23 @@ pub(crate) async fn send_compressed(
 /// Returns the number of bytes that [`send_compressed`] sends.
 pub(crate) async fn compressed_length(gateway: &Gateway, file: &File) -> Result<u64, Problem> {
     let key = file.storage_key.as_deref().ok_or_else(|| Problem::not_found("file"))?;
-    gateway.file_bytes.frames_length(key, file.size_bytes.unsigned_abs()).await.map_err(gone_or_problem)
+    let size_bytes = file.size_bytes.unsigned_abs();
+    let mut length = gateway.file_bytes.frames_length(key, size_bytes).await;
+    if let Err(StoreError::NotFound { .. }) = length {
+        let moved = moved_compressed(gateway, file, key).await?;
+        length = gateway.file_bytes.frames_length(&moved, size_bytes).await;
+    }
+    length.map_err(unreadable)
 }
 
-/// A compressed object is deleted only with its last file.
-fn gone_or_problem(error: StoreError) -> Problem {
-    match error {
-        StoreError::NotFound { .. } => Problem::not_found("file"),
-        error => unreadable(error),
+/// Returns the key of the compressed object that has replaced the one at `key`. If the new one is not compressed, the client must send
+/// the request again, because the answer has other headers then.
+async fn moved_compressed(gateway: &Gateway, file: &File, key: &str) -> Result<String, Problem> {
+    let moved = moved_key(gateway, file, key).await?;
+    if names::is_compressed(&moved) {
+        Ok(moved)
+    } else {
+        Err(Problem::unavailable("the file was just moved; try again"))
     }
 }
 

@@ -92,6 +92,10 @@ pub(super) fn fold(
                 let file = tables.files.change(file.0)?;
                 if file.purged_at.is_none() {
                     moved.tier.as_str().clone_into(&mut file.storage_tier);
+                    if stored_bytes.is_none() {
+                        // `NULL` stays: compression was not considered yet.
+                        file.stored_bytes = file.stored_bytes.map(|_| file.size_bytes);
+                    }
                 }
             }
             Ok(())

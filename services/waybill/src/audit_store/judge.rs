@@ -63,7 +63,7 @@ pub(super) struct Judge {
 }
 
 /// Maximum time in seconds between the first byte of a compressed object and the event that refers to it.
-const COMPRESSED_WITHIN_S: i64 = 24 * 3_600;
+const REPLACED_WITHIN_S: i64 = 24 * 3_600;
 
 impl Judge {
     pub(super) fn new(repository: Arc<Repository>) -> Self {
@@ -87,7 +87,10 @@ impl Judge {
             Standing::Running => Verdict::Needed,
             Standing::Ended(why) => Verdict::Unreferenced(why),
             // The event that refers to it may be about to come.
-            Standing::File(..) if names::is_compressed(&it.key) && it.since + COMPRESSED_WITHIN_S > now().0 / 1_000 => {
+            Standing::File(..)
+                if (names::is_compressed(&it.key) || names::is_cold(&it.key))
+                    && it.since + REPLACED_WITHIN_S > now().0 / 1_000 =>
+            {
                 Verdict::Needed
             }
             Standing::File(sha256, key) if kind == Kind::Object && it.upload_id.is_none() => {

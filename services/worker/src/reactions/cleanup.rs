@@ -6,7 +6,6 @@ use crate::{Worker, keys};
 use waybill_domain::upload::State;
 use waybill_object_store::StoreError;
 use waybill_repository::{Aggregate, UploadAggregate, forget_snapshot};
-use waybill_schema::names;
 
 /// Maximum number of pages of keys that one reaction deletes. An upload cannot stage nearly as many objects in that
 /// time.
@@ -64,20 +63,22 @@ pub(super) async fn delete_all(worker: &Worker, prefix: &str) -> Result<(), Stor
     delete_others(worker, prefix, None).await
 }
 
-/// Deletes all objects under a prefix except `kept`, to which other files still refer. If it is missing, because the log was restored
-/// from an older backup, a compressed object may have the only bytes.
+/// Deletes all objects under a prefix except `kept`, to which other files still refer. If that one is missing, because the log was
+/// restored from an older backup or the store lost it, another object may have the only bytes, and nothing is deleted.
 pub(super) async fn delete_others(worker: &Worker, prefix: &str, kept: Option<&str>) -> Result<(), StoreError> {
-    let is_missing = match kept {
-        Some(key) => worker.store.size(key).await?.is_none(),
-        None => false,
-    };
+    if let Some(key) = kept
+        && worker.store.size(key).await?.is_none()
+    {
+        tracing::warn!("an object to which files refer is missing; others with its prefix are kept");
+        return Ok(());
+    }
     for _ in 0..PAGES {
         let mut keys = match worker.store.list(prefix).await {
             // The sweep would delete the whole prefix.
             Err(StoreError::Refused { .. }) if kept.is_none() => return worker.keep_prefix(prefix).await,
             keys => keys?,
         };
-        keys.retain(|key| kept != Some(key.as_str()) && !(is_missing && names::is_compressed(key)));
+        keys.retain(|key| kept != Some(key.as_str()));
         if keys.is_empty() {
             return Ok(());
         }

@@ -50,30 +50,43 @@ pub struct ToArchive {
     pub until: DateTime<Utc>,
     /// Only files of this share.
     pub share: Share,
-    /// Maximum number of files.
+    /// Maximum number of files that are looked at.
     pub limit: i64,
 }
 
-/// Returns files of a company that can be archived, ordered by id. Their events decide whether they are.
+/// Files of a company that were looked at.
+#[derive(Clone, Debug)]
+pub struct ArchivePage {
+    /// The files that can be archived.
+    pub due: Vec<FileId>,
+    /// The last file that was looked at.
+    pub last: FileId,
+}
+
+/// Looks at files of a company, ordered by id. Returns `None` if there are no more. Their events decide whether they are archived.
 ///
 /// # Errors
 /// [`ReadModelError`].
 pub fn files_to_archive(
     connection: &mut AsyncPgConnection,
     wanted: ToArchive,
-) -> BoxFuture<'_, Result<Vec<FileId>, ReadModelError>> {
+) -> BoxFuture<'_, Result<Option<ArchivePage>, ReadModelError>> {
     Box::pin(async move {
         #[derive(QueryableByName)]
         struct Found {
             #[diesel(sql_type = SqlUuid)]
             id: Uuid,
+            #[diesel(sql_type = Bool)]
+            is_due: bool,
         }
-        let (share, share_binds) = wanted.share.condition("id");
+        let (share, share_binds) = wanted.share.condition("p.id");
         let text = format!(
-            "SELECT f.id FROM file f WHERE f.storage_tier = 'hot' AND f.is_processed AND f.purged_at IS NULL \
-             AND f.deleted_at IS NULL AND f.size_bytes >= 131072 AND f.company_id = :company AND f.id > :file {share} \
-             AND f.created_at < :until AND NOT EXISTS (SELECT FROM file_read r WHERE r.company_id = f.company_id \
-                 AND r.file_id = f.id AND r.read_at >= :until) ORDER BY f.id LIMIT :limit"
+            "WITH page AS (SELECT f.id, f.created_at FROM file f WHERE f.storage_tier = 'hot' AND f.is_processed \
+                 AND f.purged_at IS NULL AND f.deleted_at IS NULL AND f.size_bytes >= 131072 \
+                 AND f.company_id = :company AND f.id > :file ORDER BY f.id LIMIT :limit), \
+             judged AS (SELECT p.id, p.created_at < :until {share} AND NOT EXISTS (SELECT FROM file_read r \
+                 WHERE r.company_id = :company AND r.file_id = p.id AND r.read_at >= :until) AS is_due FROM page p) \
+             SELECT id, is_due FROM judged WHERE is_due OR id = (SELECT max(id::text)::uuid FROM page) ORDER BY id"
         );
         let binds = [
             ("company", Bind::Uuid(wanted.after.company_id.0)),
@@ -85,7 +98,9 @@ pub fn files_to_archive(
             .load(connection)
             .await
             .map_err(ReadModelError::query("searching for files to archive"))?;
-        Ok(found.into_iter().map(|found| UploadId(found.id)).collect())
+        let last = found.last().map(|found| UploadId(found.id));
+        let due = found.into_iter().filter(|found| found.is_due).map(|found| UploadId(found.id)).collect();
+        Ok(last.map(|last| ArchivePage { due, last }))
     })
 }
 

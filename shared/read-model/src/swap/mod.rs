@@ -101,7 +101,10 @@ pub fn copy_reads<'a>(
     beside: &'a SchemaName,
 ) -> BoxFuture<'a, Result<(), ReadModelError>> {
     Box::pin(async move {
-        let text = format!("INSERT INTO {beside}.file_read SELECT * FROM file_read ON CONFLICT DO NOTHING");
+        let text = format!(
+            "INSERT INTO {beside}.file_read SELECT * FROM file_read \
+             ON CONFLICT (company_id, file_id) DO UPDATE SET read_at = EXCLUDED.read_at"
+        );
         connection.batch_execute(&text).await.map_err(ReadModelError::query(SWAPPING))
     })
 }

@@ -19,7 +19,7 @@ use waybill_domain::file::Command;
 use waybill_http_kit::{Principal, Problem, RequestId, Role};
 use waybill_repository::FileAggregate;
 use waybill_schema::ErrorCode;
-use waybill_schema::{FileId, Timestamp};
+use waybill_schema::{FileId, StorageTier, Timestamp};
 use waybill_service_kit::now;
 
 routes!(patch, delete, restore, release, thaw, delete_by_host);
@@ -168,7 +168,7 @@ pub(crate) async fn release(
 
 /// Asks that an archived file is restored
 ///
-/// Everybody who may download the file may ask. The event `FileThawed` tells when the file can be downloaded, which takes from
+/// Everybody who can see the file may ask, also if it must be scanned for viruses before it can be read. The event `FileThawed` tells when the file can be downloaded, which takes from
 /// seconds to two days, depending on the storage class.
 #[utoipa::path(
     tag = "files",
@@ -189,13 +189,16 @@ pub(crate) async fn thaw(
     FilePath(file): FilePath,
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Problem> {
-    let (found, _) = find(&request, &principal, file, &gateway, Operation::Download).await?;
+    let (found, _) = find(&request, &principal, file, &gateway, Operation::View).await?;
     check_readable(&found)?;
     let context = gateway.context(&principal, id);
     let aggregate = FileAggregate { company: principal.company_id, file };
     let done = gateway.repository.execute(&aggregate, Command::RequestRestore, &context).await;
     let position = done.or_problem("asking for an archived file")?.position;
     let state = gateway.repository.load(&aggregate).await.or_problem("loading a file")?.state;
+    if !state.is_restore_requested && found.storage_tier != StorageTier::Hot.as_str() {
+        return Err(Problem::unavailable("the file is being moved at the moment; try again"));
+    }
     let mut answer = if state.is_restore_requested { HttpResponse::Accepted() } else { HttpResponse::NoContent() };
     Ok(answer.insert_header((POSITION, position.to_string())).finish())
 }

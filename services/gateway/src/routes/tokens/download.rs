@@ -25,7 +25,7 @@ use waybill_object_store::presign::Presign;
 use waybill_read_model::queries::File;
 use waybill_repository::Context;
 use waybill_schema::ErrorCode;
-use waybill_schema::{Actor, Sha256Digest, names};
+use waybill_schema::{Actor, Sha256Digest, UploadId, names};
 use waybill_service_kit::{new_id, now};
 
 routes!(download);
@@ -141,6 +141,7 @@ pub(crate) async fn download(
     served?;
     if let Some(key) = redirect_to {
         gateway.tokens.end(&download, range).await;
+        gateway.last_reads.note(company, UploadId(file.id));
         return redirect(&gateway, &file, &key).await;
     }
     let transfer =
