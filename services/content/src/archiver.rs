@@ -13,7 +13,7 @@ use chrono::{DateTime, Duration as Span, Utc};
 use std::sync::Arc;
 use std::time::Duration;
 use waybill_cache::Cache;
-use waybill_object_store::{Cold, ObjectStore, StoreError};
+use waybill_object_store::{Cold, ObjectStore};
 use waybill_read_model::Database;
 use waybill_read_model::queries::{
     ArchivePage, FileKey, ToArchive, companies_with_archive, files_to_archive, unread_files,
@@ -25,9 +25,6 @@ use waybill_service_kit::now;
 const PAGE: usize = 16;
 /// Number of files that one query looks at.
 const LOOKED_AT: i64 = 2_000;
-/// Number of attempts with one file, and the pause between two of them.
-const ATTEMPTS: u32 = 3;
-const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// Number of files that could not be archived, and the time after which they are tried again.
 const FAILED: u64 = 10_000;
 const FAILED_FOR: Duration = Duration::from_secs(3_600);
@@ -67,23 +64,6 @@ impl Archiver {
             announced,
             failed: Cache::builder(FAILED).time_to_live(FAILED_FOR).build(),
         })
-    }
-
-    /// Tries to archive a file several times, because parts of objects are never sent again by the client of the store.
-    async fn archive_after_all(&self, company: Archived, file: FileId) -> Result<(), ArchiveError> {
-        for attempt in 1.. {
-            match self.archive(company, file).await {
-                Err(ArchiveError::Move(
-                    error @ (MoveError::Store(StoreError::Unavailable { .. })
-                    | MoveError::Encoding(EncodingError::Store(StoreError::Unavailable { .. }))),
-                )) if attempt < ATTEMPTS => {
-                    tracing::debug!(file_id = %file, %error, "cannot archive a file; will try again");
-                    tokio::time::sleep(TRY_AGAIN_AFTER).await;
-                }
-                done => return done,
-            }
-        }
-        Ok(())
     }
 
     async fn archive(&self, company: Archived, file: FileId) -> Result<(), ArchiveError> {
@@ -150,7 +130,7 @@ impl Work for Archiver {
         }
         // A file with which the thread panics is not tried again at once.
         self.failed.insert(&file, ());
-        let Err(error) = self.archive_after_all(company, file).await else {
+        let Err(error) = self.archive(company, file).await else {
             self.failed.invalidate(&file);
             return Ok(());
         };
@@ -165,11 +145,13 @@ impl Work for Archiver {
                 Err(error.into())
             }
             ArchiveError::Move(MoveError::Append(error)) => Err(error.into()),
-            ArchiveError::Move(MoveError::Store(error) | MoveError::Encoding(EncodingError::Store(error)))
-                if self.store.check().await.is_err() || self.cold.store.check().await.is_err() =>
-            {
+            ArchiveError::Move(MoveError::Store(error) | MoveError::Encoding(EncodingError::Store(error))) => {
+                // The next search tries again.
                 self.failed.invalidate(&file);
-                Err(error.into())
+                let answers = self.store.check().await.is_ok() && self.cold.store.check().await.is_ok();
+                let company_id = company.id;
+                tracing::warn!(%company_id, file_id = %file, %error, "cannot archive a file; will try again");
+                if answers { Ok(()) } else { Err(error.into()) }
             }
             ArchiveError::Move(MoveError::Encoding(EncodingError::OtherBytes)) => {
                 tracing::error!(company_id = %company.id, file_id = %file, "the bytes of a file have changed in the store");
