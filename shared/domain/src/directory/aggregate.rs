@@ -16,7 +16,7 @@ impl Aggregate for DirectoryAggregate {
     type State = State;
     type Command = Command;
     type Event = DirectoryEvent;
-    const SNAPSHOT_VERSION: Option<u16> = Some(3);
+    const SNAPSHOT_VERSION: Option<u16> = Some(4);
 
     fn subject(&self) -> Subject {
         Subject::new(self.company, Entity::Directory)

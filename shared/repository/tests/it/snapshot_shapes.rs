@@ -19,9 +19,9 @@ where
 #[test]
 fn another_shape_of_a_state_has_another_version() {
     let shapes = [
-        ("content", shape::<ContentAggregate>(), (Some(2), 5)),
-        ("directory", shape::<DirectoryAggregate>(), (Some(3), 26)),
-        ("file", shape::<FileAggregate>(), (Some(3), 11)),
+        ("content", shape::<ContentAggregate>(), (Some(2), 6)),
+        ("directory", shape::<DirectoryAggregate>(), (Some(4), 28)),
+        ("file", shape::<FileAggregate>(), (Some(4), 13)),
         ("quota", shape::<QuotaAggregate>(), (Some(5), 7)),
         ("association", shape::<ShareAggregate>(), (Some(2), 4)),
         ("token", shape::<TokenAggregate>(), (Some(2), 7)),
