@@ -4,6 +4,7 @@
 //! or was read since. The tables provide the files; an event decides.
 
 use crate::config::Config;
+use crate::context::utc_now;
 use crate::encoding::EncodingError;
 use crate::metrics;
 use crate::moving::{MoveError, Mover, Target};
@@ -16,10 +17,9 @@ use waybill_cache::Cache;
 use waybill_object_store::{Cold, ObjectStore};
 use waybill_read_model::Database;
 use waybill_read_model::queries::{
-    ArchivePage, FileKey, ToArchive, companies_with_archive, files_to_archive, unread_files,
+    ArchivePage, FileKey, ToArchive, files_to_archive, next_company_with_archive, unread_files,
 };
 use waybill_schema::{CompanyId, FileId};
-use waybill_service_kit::now;
 
 /// Number of files of a company that are archived before other companies get their turn.
 const PAGE: usize = 16;
@@ -49,7 +49,7 @@ pub(crate) struct Archived {
 impl Archived {
     /// Returns the time before which a file must have been created and last read.
     fn until(self) -> DateTime<Utc> {
-        DateTime::<Utc>::from_timestamp_millis(now().0).unwrap_or_default() - Span::days(i64::from(self.days))
+        utc_now() - Span::days(i64::from(self.days))
     }
 }
 
@@ -66,33 +66,24 @@ impl Archiver {
         })
     }
 
-    async fn archive(&self, company: Archived, file: FileId) -> Result<(), ArchiveError> {
-        let Some(placed) = self.mover.find(company.id, file).await.map_err(MoveError::from)? else { return Ok(()) };
+    async fn archive(&self, company: Archived, file: FileId) -> Result<(), MoveError> {
+        let Some(placed) = self.mover.find(company.id, file).await? else { return Ok(()) };
         // The tables may not have the event yet.
         if placed.is_cold() || self.mover.adopt(&placed).await? {
             return Ok(());
         }
-        let mut connection = self.database.connection().await.map_err(SearchError::from)?;
-        let unread = unread_files(&mut connection, company.id, &placed.of.object.storage_key, company.until()).await;
+        let mut connection = self.database.connection().await?;
+        let unread = unread_files(&mut connection, company.id, &placed.of.object.storage_key, company.until()).await?;
         drop(connection);
-        match unread.map_err(SearchError::from)? {
+        match unread {
             Some(files) if placed.files().is_subset(&files) => {
                 let target = Target { tier: self.cold.tier, bucket: self.cold.store.bucket() };
-                Ok(self.mover.move_to(placed, files, target).await?)
+                self.mover.move_to(placed, files, target).await
             }
             // Another file needs the object in the hot tier.
             _ => Ok(()),
         }
     }
-}
-
-/// Reason why a file was not archived.
-#[derive(Debug, thiserror::Error)]
-enum ArchiveError {
-    #[error(transparent)]
-    Search(#[from] SearchError),
-    #[error(transparent)]
-    Move(#[from] MoveError),
 }
 
 impl Work for Archiver {
@@ -101,8 +92,8 @@ impl Work for Archiver {
 
     async fn next_company(&self, after: CompanyId) -> Result<Option<Archived>, SearchError> {
         let mut connection = self.database.connection().await?;
-        let next = companies_with_archive(&mut connection, after).await?;
-        Ok(next.first().map(|(id, days)| Archived { id: *id, days: *days }))
+        let next = next_company_with_archive(&mut connection, after).await?;
+        Ok(next.map(|(id, days)| Archived { id, days }))
     }
 
     fn id(company: Archived) -> CompanyId {
@@ -136,16 +127,16 @@ impl Work for Archiver {
         };
         metrics::MOVE_FAILURES.inc();
         match error {
-            ArchiveError::Search(error) => {
-                self.failed.invalidate(&file);
-                Err(error)
-            }
-            ArchiveError::Move(MoveError::Log(error)) => {
+            MoveError::Tables(error) => {
                 self.failed.invalidate(&file);
                 Err(error.into())
             }
-            ArchiveError::Move(MoveError::Append(error)) => Err(error.into()),
-            ArchiveError::Move(MoveError::Store(error) | MoveError::Encoding(EncodingError::Store(error))) => {
+            MoveError::Log(error) => {
+                self.failed.invalidate(&file);
+                Err(error.into())
+            }
+            MoveError::Append(error) => Err(error.into()),
+            MoveError::Store(error) | MoveError::Encoding(EncodingError::Store(error)) => {
                 // The next search tries again.
                 self.failed.invalidate(&file);
                 let answers = self.store.check().await.is_ok() && self.cold.store.check().await.is_ok();
@@ -153,11 +144,11 @@ impl Work for Archiver {
                 tracing::warn!(%company_id, file_id = %file, %error, "cannot archive a file; will try again");
                 if answers { Ok(()) } else { Err(error.into()) }
             }
-            ArchiveError::Move(MoveError::Encoding(EncodingError::OtherBytes)) => {
+            MoveError::Encoding(EncodingError::OtherBytes) => {
                 tracing::error!(company_id = %company.id, file_id = %file, "the bytes of a file have changed in the store");
                 Ok(())
             }
-            ArchiveError::Move(error) => {
+            error => {
                 let company_id = company.id;
                 tracing::warn!(%company_id, file_id = %file, %error, "cannot archive a file; will try again in an hour");
                 Ok(())

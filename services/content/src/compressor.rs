@@ -3,13 +3,13 @@
 //! It finds the files in the tables, some of each company in turn. The processes with this role share the files.
 
 use crate::config::Config;
-use crate::context::context;
-use crate::encoding::{Encoded, EncodingError, Source, compress, read_back};
+use crate::context::{context, utc_now};
+use crate::encoding::{Encoded, EncodingError, Source, abort_earlier, compress, read_back};
 use crate::metrics;
 use crate::settings::ContentSettings;
 use crate::share::Announced;
 use crate::turns::{SearchError, Work};
-use chrono::{DateTime, Duration as Span, Utc};
+use chrono::Duration as Span;
 use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
@@ -103,7 +103,7 @@ impl Compressor {
     /// Returns the next files of this process.
     async fn page(&self, after: FileKey, limit: i64) -> Result<Vec<FileKey>, ReadModelError> {
         let age = Span::seconds(self.settings.compress_after_s);
-        let until = DateTime::<Utc>::from_timestamp_millis(now().0).unwrap_or_default() - age;
+        let until = utc_now() - age;
         let share = self.announced.share().unwrap_or_default();
         let mut connection = self.database.connection().await?;
         files_to_compress(&mut connection, ToCompress { compressed: &COMPRESSED, after, until, share, limit }).await
@@ -199,7 +199,7 @@ impl Compressor {
                 return Ok(Some((key, stored_bytes)));
             }
         }
-        self.abort_earlier(&prefix).await?;
+        abort_earlier(store, &prefix, |key| names::is_compressed(key) && !names::is_cold(key)).await?;
         let id = new_id();
         let key = names::compressed_key(company, owner, id);
         match compress(store, source, &key, self.settings.compression_level).await? {
@@ -214,19 +214,6 @@ impl Compressor {
                 }
             },
         }
-    }
-
-    /// Aborts the multipart uploads of other attempts. Their processes have ended, or have no share in this file any more.
-    async fn abort_earlier(&self, prefix: &str) -> Result<(), StoreError> {
-        let open = match self.store.list_multiparts(prefix).await {
-            // A lifecycle rule of the bucket must abort them.
-            Err(StoreError::Refused { .. }) => Vec::new(),
-            open => open?,
-        };
-        for (key, upload_id) in open.iter().filter(|(key, _)| names::is_compressed(key) && !names::is_cold(key)) {
-            self.store.abort_multipart(key, upload_id).await?;
-        }
-        Ok(())
     }
 
     async fn keep_uncompressed(&self, content: ContentAggregate, file: FileId) -> Result<(), CompressError> {

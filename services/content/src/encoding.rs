@@ -156,6 +156,24 @@ pub(crate) async fn copy(store: &dyn ObjectStore, source: Source<'_>, key: &str)
     Ok(stored_bytes)
 }
 
+/// Aborts the multipart uploads under a prefix that other attempts with the same purpose left. Their processes have ended, or have no
+/// share in the file any more.
+pub(crate) async fn abort_earlier(
+    store: &dyn ObjectStore,
+    prefix: &str,
+    is_of_purpose: impl Fn(&str) -> bool,
+) -> Result<(), StoreError> {
+    let open = match store.list_multiparts(prefix).await {
+        // A lifecycle rule of the bucket must abort them.
+        Err(StoreError::Refused { .. }) => Vec::new(),
+        open => open?,
+    };
+    for (key, upload_id) in open.iter().filter(|(key, _)| is_of_purpose(key)) {
+        store.abort_multipart(key, upload_id).await?;
+    }
+    Ok(())
+}
+
 /// Decodes an object, and checks that the table at its end says where its frames are.
 async fn decode(object: &mut Reading, source: Source<'_>) -> Result<bool, EncodingError> {
     let mut check = Check::new(source)?;

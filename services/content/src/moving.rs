@@ -3,7 +3,7 @@
 
 use crate::config::Config;
 use crate::context::context;
-use crate::encoding::{EncodingError, Source, copy, read_back};
+use crate::encoding::{EncodingError, Source, abort_earlier, copy, read_back};
 use crate::metrics;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use waybill_domain::content::{Command, Holder, Moved, Object, State};
 use waybill_domain::upload::Phase;
 use waybill_event_log::ReadError;
 use waybill_object_store::{Cold, ObjectStore, StoreError};
+use waybill_read_model::ReadModelError;
 use waybill_repository::{
     ContentAggregate, ExecuteError, FileAggregate, LifecycleAggregate, Repository, UploadAggregate,
 };
@@ -20,6 +21,8 @@ use waybill_service_kit::new_id;
 /// Reason why a file was not moved.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum MoveError {
+    #[error(transparent)]
+    Tables(#[from] ReadModelError),
     #[error(transparent)]
     Log(#[from] ReadError),
     #[error(transparent)]
@@ -31,9 +34,9 @@ pub(crate) enum MoveError {
     /// The log was restored from a backup, or the store lost the object.
     #[error("the object of the file is missing")]
     Missing,
-    /// The copy is missing or has another size.
-    #[error("the copy of the object is missing or has another size")]
-    CopyLost,
+    /// The object that was replaced may be the only one.
+    #[error("the new object is missing or has another size")]
+    NewLost,
 }
 
 /// Object of a verified file that is not purged.
@@ -75,7 +78,6 @@ pub(crate) struct Target<'a> {
 }
 
 /// Moves objects.
-#[derive(Clone)]
 pub(crate) struct Mover {
     repository: Arc<Repository>,
     store: Arc<dyn ObjectStore>,
@@ -116,12 +118,13 @@ impl Mover {
         let source = placed.source();
         let to_cold = tier != StorageTier::Hot;
         if to_cold {
-            self.abort_earlier(&placed).await?;
+            let prefix = names::objects_prefix(placed.content.company, placed.owner());
+            abort_earlier(self.store.as_ref(), &prefix, names::is_cold).await?;
         }
         let key = names::moved_key(placed.content.company, placed.owner(), new_id(), source.key, to_cold);
         let stored_bytes = copy(self.store.as_ref(), source, &key).await?;
         if self.store.size(&key).await? != Some(stored_bytes) {
-            return Err(MoveError::CopyLost);
+            return Err(MoveError::NewLost);
         }
         let object = Object { storage_bucket: bucket.to_owned(), storage_key: key.clone() };
         if self.record(&placed, Moved { of: placed.of.clone(), files, object, tier, stored_bytes }).await? {
@@ -136,20 +139,6 @@ impl Mover {
         } else {
             // Another event came first. No event names the copy, and none will.
             self.store.delete(&key).await?;
-        }
-        Ok(())
-    }
-
-    /// Aborts the multipart uploads of earlier attempts to archive the object. Their processes have ended.
-    async fn abort_earlier(&self, placed: &Placed) -> Result<(), StoreError> {
-        let prefix = names::objects_prefix(placed.content.company, placed.owner());
-        let open = match self.store.list_multiparts(&prefix).await {
-            // A lifecycle rule of the bucket must abort them.
-            Err(StoreError::Refused { .. }) => Vec::new(),
-            open => open?,
-        };
-        for (key, upload_id) in open.iter().filter(|(key, _)| names::is_cold(key)) {
-            self.store.abort_multipart(key, upload_id).await?;
         }
         Ok(())
     }

@@ -2,15 +2,16 @@
 //! a changed policy, and those whose event came while the role did not exist.
 
 use crate::consumer::Step;
+use crate::context::utc_now;
 use crate::previews::{Previews, Turn};
-use chrono::{DateTime, Duration as Span, Utc};
+use chrono::Duration as Span;
 use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 use waybill_read_model::queries::{FileKey, overdue_previews};
 use waybill_read_model::{Database, ReadModelError};
 use waybill_schema::{Causation, CompanyId, UploadId};
-use waybill_service_kit::{Shutdown, new_id, now};
+use waybill_service_kit::{Shutdown, new_id};
 
 /// Number of files that one query returns.
 const PAGE: i64 = 500;
@@ -31,7 +32,7 @@ pub(crate) async fn run(previews: Arc<Previews>, database: Database, search_ever
 
 async fn search(previews: &Previews, database: &Database, pause: Duration) -> Result<(), ReadModelError> {
     let age = Span::from_std(pause).unwrap_or(Span::MAX);
-    let until = DateTime::<Utc>::from_timestamp_millis(now().0).unwrap_or_default() - age;
+    let until = utc_now() - age;
     let mut after = FileKey { company_id: CompanyId(Uuid::nil()), file_id: UploadId(Uuid::nil()) };
     loop {
         let mut connection = database.connection().await?;

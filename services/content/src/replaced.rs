@@ -10,12 +10,11 @@ use std::time::Duration;
 use waybill_domain::Refusal;
 use waybill_domain::content::State;
 use waybill_domain::file::Command;
-use waybill_event_log::ReadError;
 use waybill_event_log::jetstream::Passing;
-use waybill_object_store::{ObjectStore, StoreError};
+use waybill_object_store::ObjectStore;
 use waybill_repository::{ContentAggregate, ExecuteError, FileAggregate, Repository};
 use waybill_schema::events::{ContentEvent, ContentMoved};
-use waybill_schema::{Causation, Entity, Event, FileId, Recorded, StorageTier};
+use waybill_schema::{Causation, Entity, Event, Recorded, StorageTier};
 use waybill_service_kit::now;
 
 /// Connections, and the time for which a replaced object is kept.
@@ -24,22 +23,6 @@ pub(crate) struct Replaced {
     store: Arc<dyn ObjectStore>,
     mover: Mover,
     kept: Duration,
-}
-
-/// Reason why an object was not deleted. It is tried again.
-#[derive(Debug, thiserror::Error)]
-enum ReplacedError {
-    #[error(transparent)]
-    Log(#[from] ReadError),
-    #[error(transparent)]
-    Append(#[from] ExecuteError),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Move(#[from] MoveError),
-    /// The replaced object may be the only one.
-    #[error("the object that replaced it is missing or has another size")]
-    NewLost,
 }
 
 /// An object that has replaced another one.
@@ -89,7 +72,7 @@ impl Replaced {
         content: &ContentAggregate,
         replacement: &Replacement<'_>,
         causation: Causation,
-    ) -> Result<(), ReplacedError> {
+    ) -> Result<(), MoveError> {
         let Some(moved) = replacement.moved else { return Ok(()) };
         let state = self.repository.load(content).await?.state;
         if (moved.tier == StorageTier::Hot) != state.cold_object().is_none() {
@@ -108,7 +91,7 @@ impl Replaced {
     }
 
     /// Deletes the object that was replaced, if the files have another one or no file needs either.
-    async fn delete(&self, content: &ContentAggregate, replacement: &Replacement<'_>) -> Result<(), ReplacedError> {
+    async fn delete(&self, content: &ContentAggregate, replacement: &Replacement<'_>) -> Result<(), MoveError> {
         let state = self.repository.load(content).await?.state;
         if let Some(current) = &state.object {
             if current.storage_key == replacement.replaced_key {
@@ -118,17 +101,16 @@ impl Replaced {
             let size = self.store.size(&current.storage_key).await?;
             let is_there = size.is_some_and(|size| !replacement.is_used(&state) || size == replacement.stored_bytes);
             if !is_there {
-                let files = state.references.iter().next().copied();
-                self.find_another(content, files).await?;
-                return Err(ReplacedError::NewLost);
+                self.find_another(content, &state).await?;
+                return Err(MoveError::NewLost);
             }
         }
         Ok(self.store.delete(replacement.replaced_key).await?)
     }
 
     /// Has the files of the content refer to another object with the same bytes if theirs is missing.
-    async fn find_another(&self, content: &ContentAggregate, file: Option<FileId>) -> Result<(), ReplacedError> {
-        let Some(file) = file else { return Ok(()) };
+    async fn find_another(&self, content: &ContentAggregate, state: &State) -> Result<(), MoveError> {
+        let Some(file) = state.references.first().copied() else { return Ok(()) };
         if let Some(placed) = self.mover.find(content.company, file).await? {
             self.mover.adopt(&placed).await?;
         }
@@ -140,7 +122,7 @@ impl Replaced {
         content: &ContentAggregate,
         replacement: &Replacement<'_>,
         recorded: &Recorded,
-    ) -> Result<Outcome, ReplacedError> {
+    ) -> Result<Outcome, MoveError> {
         self.record(content, replacement, Causation::Event(recorded.position)).await?;
         let age = Duration::from_millis(u64::try_from(now().0 - recorded.envelope.time.0).unwrap_or(0));
         if let Some(pause) = self.kept.checked_sub(age).filter(|pause| !pause.is_zero()) {
@@ -164,7 +146,7 @@ impl Step for Replaced {
         let content = ContentAggregate { company: recorded.subject.company, sha256 };
         match self.react_to(&content, &replacement, recorded).await {
             Ok(outcome) => outcome,
-            Err(error @ ReplacedError::NewLost) => {
+            Err(error @ MoveError::NewLost) => {
                 tracing::error!(position = %recorded.position, %error, "a replaced object is kept");
                 Outcome::Failed
             }

@@ -2,10 +2,11 @@
 //! them scanned or while no process of this role ran, and those whose scan is old.
 
 use crate::clamd;
+use crate::context::utc_now;
 use crate::new_files::{is_of_clamd, note_failure};
 use crate::scan::{ScanError, Turn, scan_file};
 use crate::scanner::Scanner;
-use chrono::{DateTime, Duration as Span, Utc};
+use chrono::Duration as Span;
 use futures_util::{StreamExt, stream};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -165,7 +166,7 @@ async fn search_company(
             if scanner.access.scan_rules(company).await?.policy == ScanPolicy::Off {
                 return Ok(None);
             }
-            let scanned_until = DateTime::<Utc>::from_timestamp_millis(now().0).unwrap_or_default() - days;
+            let scanned_until = utc_now() - days;
             let wanted = Unscanned { company, database_version: &version.database, scanned_until, after, limit: PAGE };
             let mut connection = scanner.database.connection().await?;
             Ok::<_, SearchError>(files_to_scan(&mut connection, wanted).await?)

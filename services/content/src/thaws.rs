@@ -2,22 +2,20 @@
 
 use crate::config::Config;
 use crate::consumer::{Outcome, Step};
-use crate::context::context;
+use crate::context::{context, utc_now};
 use crate::metrics;
 use crate::moving::{MoveError, Mover, Target};
-use chrono::{DateTime, Utc};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use waybill_domain::file::Command;
 use waybill_event_log::jetstream::Passing;
 use waybill_object_store::ObjectStore;
+use waybill_read_model::Database;
 use waybill_read_model::queries::{FileKey, note_reads};
-use waybill_read_model::{Database, ReadModelError};
 use waybill_repository::{FileAggregate, Repository};
 use waybill_schema::events::FileEvent;
 use waybill_schema::{Causation, CompanyId, Entity, Event, FileId, Recorded, StorageTier};
-use waybill_service_kit::now;
 
 /// Number of objects that are copied at the same time. Each one takes up to two parts of an object in memory.
 const AT_ONCE: usize = 4;
@@ -32,15 +30,6 @@ pub(crate) struct Thaws {
     places: Semaphore,
 }
 
-/// Reason why a file is not in the hot tier yet. It is tried again.
-#[derive(Debug, thiserror::Error)]
-enum ThawError {
-    #[error(transparent)]
-    Move(#[from] MoveError),
-    #[error(transparent)]
-    Tables(#[from] ReadModelError),
-}
-
 impl Thaws {
     pub(crate) fn new(config: &Config) -> Self {
         Self {
@@ -53,32 +42,31 @@ impl Thaws {
         }
     }
 
-    async fn thaw(&self, company: CompanyId, file: FileId, causation: Causation) -> Result<Outcome, ThawError> {
+    async fn thaw(&self, company: CompanyId, file: FileId, causation: Causation) -> Result<Outcome, MoveError> {
         let aggregate = FileAggregate { company, file };
-        let state = self.repository.load(&aggregate).await.map_err(MoveError::from)?.state;
+        let state = self.repository.load(&aggregate).await?.state;
         if !state.is_restore_requested || state.purged {
             return Ok(Outcome::Done);
         }
-        let Some(placed) = self.mover.find(company, file).await.map_err(MoveError::from)? else {
+        let Some(placed) = self.mover.find(company, file).await? else {
             return Ok(Outcome::Done);
         };
         if !placed.is_cold() {
             let command = Command::RecordTier(StorageTier::Hot);
-            self.repository.execute(&aggregate, command, &context(causation)).await.map_err(MoveError::from)?;
+            self.repository.execute(&aggregate, command, &context(causation)).await?;
             return Ok(Outcome::Done);
         }
         if self.mover.adopt(&placed).await? {
             // Into whichever bucket the bytes are found.
             return Ok(Outcome::NotYet(self.poll));
         }
-        if !self.store.restore(&placed.of.object.storage_key).await.map_err(MoveError::from)? {
+        if !self.store.restore(&placed.of.object.storage_key).await? {
             return Ok(Outcome::NotYet(self.poll));
         }
         let Ok(_place) = self.places.try_acquire() else { return Ok(Outcome::NoPlace) };
         // Somebody wants to read the file, so that it is not archived again at once.
-        let time = DateTime::<Utc>::from_timestamp_millis(now().0).unwrap_or_default();
         let read = [FileKey { company_id: company, file_id: file }];
-        note_reads(&mut *self.database.connection().await?, &read, time).await?;
+        note_reads(&mut *self.database.connection().await?, &read, utc_now()).await?;
         let files = placed.files();
         let target = Target { tier: StorageTier::Hot, bucket: self.store.bucket() };
         self.mover.move_to(placed, files, target).await?;

@@ -30,14 +30,9 @@ pub(crate) async fn send_noted(
     slot: Slot,
     transfer: Transfer,
 ) -> Result<HttpResponse, Problem> {
-    let key = file.storage_key.as_deref().ok_or_else(|| Problem::not_found("file"))?;
     let size_bytes = file.size_bytes.unsigned_abs();
-    let mut body = gateway.file_bytes.get(key, size_bytes, range).await;
-    if let Err(StoreError::NotFound { .. }) = body {
-        let moved = moved_key(gateway, file, key).await?;
-        body = gateway.file_bytes.get(&moved, size_bytes, range).await;
-    }
-    let body = body.map_err(unreadable)?;
+    let read = async |key: &str| gateway.file_bytes.get(key, size_bytes, range).await;
+    let body = at_its_key(gateway, file, Form::Any, read).await?;
     gateway.last_reads.note(CompanyId(file.company_id), UploadId(file.id));
     let bytes = while_permitted(body.bytes, transfer, file.id);
     let bytes = match sending {
@@ -55,14 +50,9 @@ pub(crate) async fn send_compressed(
     slot: Slot,
     transfer: Transfer,
 ) -> Result<HttpResponse, Problem> {
-    let key = file.storage_key.as_deref().ok_or_else(|| Problem::not_found("file"))?;
     let size_bytes = file.size_bytes.unsigned_abs();
-    let mut body = gateway.file_bytes.frames(key, size_bytes).await;
-    if let Err(StoreError::NotFound { .. }) = body {
-        let moved = moved_compressed(gateway, file, key).await?;
-        body = gateway.file_bytes.frames(&moved, size_bytes).await;
-    }
-    let body = body.map_err(unreadable)?;
+    let read = async |key: &str| gateway.file_bytes.frames(key, size_bytes).await;
+    let body = at_its_key(gateway, file, Form::Compressed, read).await?;
     gateway.last_reads.note(CompanyId(file.company_id), UploadId(file.id));
     let bytes = while_permitted(body.bytes, transfer, file.id);
     Ok(with_bytes(answer, body.length, bytes, slot))
@@ -70,25 +60,38 @@ pub(crate) async fn send_compressed(
 
 /// Returns the number of bytes that [`send_compressed`] sends.
 pub(crate) async fn compressed_length(gateway: &Gateway, file: &File) -> Result<u64, Problem> {
-    let key = file.storage_key.as_deref().ok_or_else(|| Problem::not_found("file"))?;
     let size_bytes = file.size_bytes.unsigned_abs();
-    let mut length = gateway.file_bytes.frames_length(key, size_bytes).await;
-    if let Err(StoreError::NotFound { .. }) = length {
-        let moved = moved_compressed(gateway, file, key).await?;
-        length = gateway.file_bytes.frames_length(&moved, size_bytes).await;
-    }
-    length.map_err(unreadable)
+    let read = async |key: &str| gateway.file_bytes.frames_length(key, size_bytes).await;
+    at_its_key(gateway, file, Form::Compressed, read).await
 }
 
-/// Returns the key of the compressed object that has replaced the one at `key`. If the new one is not compressed, the client must send
-/// the request again, because the answer has other headers then.
-async fn moved_compressed(gateway: &Gateway, file: &File, key: &str) -> Result<String, Problem> {
-    let moved = moved_key(gateway, file, key).await?;
-    if names::is_compressed(&moved) {
-        Ok(moved)
-    } else {
-        Err(Problem::unavailable("the file was just moved; try again"))
-    }
+/// Form of the object that an answer needs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Any,
+    Compressed,
+}
+
+/// Reads the object of a file: at the key in the read model or, if that object was replaced, at the key in the log. If the new object does
+/// not have the form that the answer needs, the client must send the request again, because the answer has other headers then.
+async fn at_its_key<T>(
+    gateway: &Gateway,
+    file: &File,
+    form: Form,
+    read: impl AsyncFn(&str) -> Result<T, StoreError>,
+) -> Result<T, Problem> {
+    let key = file.storage_key.as_deref().ok_or_else(|| Problem::not_found("file"))?;
+    let found = match read(key).await {
+        Err(StoreError::NotFound { .. }) => {
+            let moved = moved_key(gateway, file, key).await?;
+            if form == Form::Compressed && !names::is_compressed(&moved) {
+                return Err(Problem::unavailable("the file was just moved; try again"));
+            }
+            read(&moved).await
+        }
+        found => found,
+    };
+    found.map_err(unreadable)
 }
 
 /// The file may have been archived after its row was read.

@@ -4,8 +4,8 @@ use super::convert::{big, id_of_content, time_of};
 use super::misfit::Misfit;
 use super::tables::Tables;
 use waybill_read_model::rows::ContentRow;
-use waybill_schema::events::ContentEvent;
-use waybill_schema::{FileId, Recorded, Sha256Digest, names};
+use waybill_schema::events::{ContentCompressed, ContentEvent, ContentMoved};
+use waybill_schema::{FileId, Recorded, Sha256Digest, StorageTier, names};
 
 /// Returns the files whose rows a content event changes.
 pub(super) fn files_of(event: &ContentEvent) -> &[FileId] {
@@ -55,50 +55,43 @@ pub(super) fn fold(
             let stored_bytes = content.stored_bytes;
             refer(tables, &referenced.file_ids, &referenced.storage_bucket, &referenced.storage_key, stored_bytes)
         }
-        ContentEvent::ContentCompressed(compressed) => {
-            let stored_bytes = Some(big(compressed.stored_bytes));
+        ContentEvent::ContentCompressed(ContentCompressed {
+            file_ids,
+            storage_bucket,
+            storage_key,
+            size_bytes,
+            stored_bytes,
+            ..
+        })
+        | ContentEvent::ContentMoved(ContentMoved {
+            file_ids,
+            storage_bucket,
+            storage_key,
+            size_bytes,
+            stored_bytes,
+            ..
+        }) => {
+            let tier = if let ContentEvent::ContentMoved(moved) = event { Some(moved.tier) } else { None };
+            let is_compressed = tier.is_none() || names::is_compressed(storage_key);
+            let stored_bytes = is_compressed.then(|| big(*stored_bytes));
             let row = ContentRow {
                 company_id: company.0,
                 id,
                 hash: sha256.to_string(),
-                storage_bucket: compressed.storage_bucket.clone(),
-                storage_key: compressed.storage_key.clone(),
-                size_bytes: big(compressed.size_bytes),
-                reference_count: count(compressed.file_ids.len())?,
+                storage_bucket: storage_bucket.clone(),
+                storage_key: storage_key.clone(),
+                size_bytes: big(*size_bytes),
+                reference_count: count(file_ids.len())?,
                 created_at: time,
                 updated_at: time,
                 stored_bytes,
             };
-            replace(tables, row)?;
-            refer(tables, &compressed.file_ids, &compressed.storage_bucket, &compressed.storage_key, stored_bytes)
-        }
-        ContentEvent::ContentMoved(moved) => {
-            let stored_bytes = names::is_compressed(&moved.storage_key).then(|| big(moved.stored_bytes));
-            let row = ContentRow {
-                company_id: company.0,
-                id,
-                hash: sha256.to_string(),
-                storage_bucket: moved.storage_bucket.clone(),
-                storage_key: moved.storage_key.clone(),
-                size_bytes: big(moved.size_bytes),
-                reference_count: count(moved.file_ids.len())?,
-                created_at: time,
-                updated_at: time,
-                stored_bytes,
-            };
-            replace(tables, row)?;
-            refer(tables, &moved.file_ids, &moved.storage_bucket, &moved.storage_key, stored_bytes)?;
-            for file in &moved.file_ids {
-                let file = tables.files.change(file.0)?;
-                if file.purged_at.is_none() {
-                    moved.tier.as_str().clone_into(&mut file.storage_tier);
-                    if stored_bytes.is_none() {
-                        // `NULL` stays: compression was not considered yet.
-                        file.stored_bytes = file.stored_bytes.map(|_| file.size_bytes);
-                    }
-                }
+            if !tables.contents.add(row.clone()) {
+                let content = tables.contents.change(id)?;
+                *content = ContentRow { created_at: content.created_at, ..row };
             }
-            Ok(())
+            refer(tables, file_ids, storage_bucket, storage_key, stored_bytes)?;
+            tier.map_or(Ok(()), |tier| set_tier(tables, file_ids, tier, is_compressed))
         }
         ContentEvent::ContentNotCompressed(kept) => {
             let file = tables.files.change(kept.file_id.0)?;
@@ -118,12 +111,17 @@ pub(super) fn fold(
     }
 }
 
-/// Adds the row of content, or replaces it.
-fn replace(tables: &mut Tables, row: ContentRow) -> Result<(), Misfit> {
-    let id = row.id;
-    if !tables.contents.add(row.clone()) {
-        let content = tables.contents.change(id)?;
-        *content = ContentRow { created_at: content.created_at, ..row };
+/// Sets the storage tier of files whose bytes were moved. Skips purged files.
+fn set_tier(tables: &mut Tables, files: &[FileId], tier: StorageTier, is_compressed: bool) -> Result<(), Misfit> {
+    for file in files {
+        let file = tables.files.change(file.0)?;
+        if file.purged_at.is_none() {
+            tier.as_str().clone_into(&mut file.storage_tier);
+            if !is_compressed {
+                // `NULL` stays: compression was not considered yet.
+                file.stored_bytes = file.stored_bytes.map(|_| file.size_bytes);
+            }
+        }
     }
     Ok(())
 }

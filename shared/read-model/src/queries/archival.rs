@@ -12,15 +12,15 @@ use std::collections::BTreeSet;
 use uuid::Uuid;
 use waybill_schema::{CompanyId, FileId, UploadId};
 
-/// Returns the next 100 companies after `after` whose files are archived, and the number of days without a read after which
-/// that happens.
+/// Returns the next company after `after` whose files are archived, and the number of days without a read after which that
+/// happens.
 ///
 /// # Errors
 /// [`ReadModelError`].
-pub fn companies_with_archive(
+pub fn next_company_with_archive(
     connection: &mut AsyncPgConnection,
     after: CompanyId,
-) -> BoxFuture<'_, Result<Vec<(CompanyId, i32)>, ReadModelError>> {
+) -> BoxFuture<'_, Result<Option<(CompanyId, i32)>, ReadModelError>> {
     Box::pin(async move {
         #[derive(QueryableByName)]
         struct Company {
@@ -32,12 +32,12 @@ pub fn companies_with_archive(
         // The rule is that of `waybill_domain::directory::CompanyRules::archive_after_days`.
         let text = "SELECT id, days FROM (SELECT id, least(archive_after_days, \
             (limits->>'archive_after_days')::integer) AS days FROM company) c \
-            WHERE days IS NOT NULL AND id > :after ORDER BY id LIMIT 100";
+            WHERE days IS NOT NULL AND id > :after ORDER BY id LIMIT 1";
         let found: Vec<Company> = Statement::new(text, [("after", Bind::Uuid(after.0))])
             .load(connection)
             .await
             .map_err(ReadModelError::query("searching for companies with an archive"))?;
-        Ok(found.into_iter().map(|company| (CompanyId(company.id), company.days)).collect())
+        Ok(found.into_iter().next().map(|company| (CompanyId(company.id), company.days)))
     })
 }
 

@@ -28,7 +28,7 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncC
 pub use access::{
     AccessRows, AuthorAccess, CompanyAccess, FileAccess, ShareAccess, ThreadAccess, UserAccess, Wanted, access_rows,
 };
-pub use archival::{ArchivePage, ToArchive, companies_with_archive, files_to_archive, note_reads, unread_files};
+pub use archival::{ArchivePage, ToArchive, files_to_archive, next_company_with_archive, note_reads, unread_files};
 pub use blocks::{EventPositions, LastEvent, event_positions, last_events};
 pub use candidates::{Overdue, Page, Place, Share};
 pub use compression::{ToCompress, files_to_compress};
