@@ -86,7 +86,7 @@ error_codes! {
     FileInfected "file_infected" [403] "The virus scanner found something in the file. Nobody can read it until an administrator releases it (`POST /v1/files/{id}/release`). `scan` of the file has the name of what was found" "";
     FileNotDeleted "file_not_deleted" [409] "Only a deleted file can be purged" "";
     FileNotQuarantined "file_not_quarantined" [409] "Only an infected or unscanned file can be released" "";
-    FileNotReady "file_not_ready" [409] "The file is not verified, or the company requires a virus scan that is not complete. Try again after `Retry-After`, or wait for the event `FileScanned` over the WebSocket" "";
+    FileNotReady "file_not_ready" [409] "The file is not verified, or the company requires a virus scan that is not complete, or that the metadata of pictures is removed, which is not done yet. Try again after `Retry-After`, or wait for the event `FileScanned` or `LocationStripped` over the WebSocket" "";
     FileTooLarge "file_too_large" [413] "The file exceeds the limit for one file" "`limit_bytes`";
     FileUnscanned "file_unscanned" [403] "The file could not be scanned for viruses completely, and the company does not permit such files. An administrator can release it (`POST /v1/files/{id}/release`). `scan` of the file has the reason" "";
     FormInvalid "form_invalid" [400] "The form cannot be read, does not have exactly one file, or has a field that describes the file after it. Put fields first, and send each file in its own request" "";

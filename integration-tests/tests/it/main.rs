@@ -31,6 +31,7 @@ mod known_failures;
 mod leaks;
 mod life;
 mod limits;
+mod location;
 mod matrix;
 mod model;
 mod outages;

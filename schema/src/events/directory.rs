@@ -2,6 +2,7 @@
 //! threads and memberships. Waybill stores their ids and no names.
 
 use crate::access::Place;
+use crate::location::LocationPolicy;
 use crate::scan::{ScanPolicy, UnscannedPolicy};
 use crate::{ChatroomId, CompanyId, ThreadId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
@@ -49,6 +50,21 @@ pub struct CompanySettingsV3 {
     pub unscanned: Option<UnscannedPolicy>,
 }
 
+/// Settings of a company before version 5 of the event. See [`CompanySettings`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "named as in CompanySettings")]
+pub struct CompanySettingsV4 {
+    pub max_file_bytes: Option<u64>,
+    pub max_session_bytes: Option<u64>,
+    pub allowed_mime_types: Option<Vec<String>>,
+    pub retention_days: Option<u32>,
+    pub link_max_age_s: Option<u32>,
+    pub link_max_downloads: Option<u32>,
+    pub scan: Option<ScanPolicy>,
+    pub unscanned: Option<UnscannedPolicy>,
+    pub archive_after_days: Option<u32>,
+}
+
 /// Rules for the files of a company. Sizes are in bytes, and limits are inclusive. `None` leaves a rule to the
 /// installation.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +87,25 @@ pub struct CompanySettings {
     pub unscanned: Option<UnscannedPolicy>,
     /// Number of days after which a file that nobody reads is archived.
     pub archive_after_days: Option<u32>,
+    /// Policy for metadata in pictures.
+    pub strip_location: Option<LocationPolicy>,
+}
+
+impl From<CompanySettingsV4> for CompanySettings {
+    fn from(before: CompanySettingsV4) -> Self {
+        Self {
+            max_file_bytes: before.max_file_bytes,
+            max_session_bytes: before.max_session_bytes,
+            allowed_mime_types: before.allowed_mime_types,
+            retention_days: before.retention_days,
+            link_max_age_s: before.link_max_age_s,
+            link_max_downloads: before.link_max_downloads,
+            scan: before.scan,
+            unscanned: before.unscanned,
+            archive_after_days: before.archive_after_days,
+            strip_location: None,
+        }
+    }
 }
 
 impl From<CompanySettingsV3> for CompanySettings {
@@ -85,6 +120,7 @@ impl From<CompanySettingsV3> for CompanySettings {
             scan: before.scan,
             unscanned: before.unscanned,
             archive_after_days: None,
+            strip_location: None,
         }
     }
 }
@@ -101,6 +137,7 @@ impl From<CompanySettingsV2> for CompanySettings {
             scan: None,
             unscanned: None,
             archive_after_days: None,
+            strip_location: None,
         }
     }
 }
@@ -112,29 +149,36 @@ pub struct CompanySettingsChangedV1 {
     pub settings: CompanySettingsV1,
 }
 
-/// The company changed its own settings. See [`CompanySettingsChangedV4`].
+/// The company changed its own settings. See [`CompanySettingsChangedV5`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CompanySettingsChangedV2 {
     /// The settings.
     pub settings: CompanySettingsV2,
 }
 
-/// The company changed its own settings. See [`CompanySettingsChangedV4`].
+/// The company changed its own settings. See [`CompanySettingsChangedV5`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CompanySettingsChangedV3 {
     /// The settings.
     pub settings: CompanySettingsV3,
 }
 
-/// The company changed its own settings. They replace all previous ones, and apply within the limits of
-/// [`CompanyLimitsSetV3`].
+/// The company changed its own settings. See [`CompanySettingsChangedV5`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CompanySettingsChangedV4 {
+    /// The settings.
+    pub settings: CompanySettingsV4,
+}
+
+/// The company changed its own settings. They replace all previous ones, and apply within the limits of
+/// [`CompanyLimitsSetV4`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompanySettingsChangedV5 {
     /// The settings.
     pub settings: CompanySettings,
 }
 
-impl From<CompanySettingsChangedV1> for CompanySettingsChangedV4 {
+impl From<CompanySettingsChangedV1> for CompanySettingsChangedV5 {
     fn from(changed: CompanySettingsChangedV1) -> Self {
         let CompanySettingsV1 { max_file_bytes, max_session_bytes, allowed_mime_types, retention_days } =
             changed.settings;
@@ -149,19 +193,25 @@ impl From<CompanySettingsChangedV1> for CompanySettingsChangedV4 {
     }
 }
 
-impl From<CompanySettingsChangedV2> for CompanySettingsChangedV4 {
+impl From<CompanySettingsChangedV2> for CompanySettingsChangedV5 {
     fn from(changed: CompanySettingsChangedV2) -> Self {
         Self { settings: changed.settings.into() }
     }
 }
 
-impl From<CompanySettingsChangedV3> for CompanySettingsChangedV4 {
+impl From<CompanySettingsChangedV3> for CompanySettingsChangedV5 {
     fn from(changed: CompanySettingsChangedV3) -> Self {
         Self { settings: changed.settings.into() }
     }
 }
 
-/// The host product set limits for the settings of the company. See [`CompanyLimitsSetV3`].
+impl From<CompanySettingsChangedV4> for CompanySettingsChangedV5 {
+    fn from(changed: CompanySettingsChangedV4) -> Self {
+        Self { settings: changed.settings.into() }
+    }
+}
+
+/// The host product set limits for the settings of the company. See [`CompanyLimitsSetV4`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CompanyLimitsSetV1 {
     /// Upper limits.
@@ -170,7 +220,7 @@ pub struct CompanyLimitsSetV1 {
     pub min_retention_days: Option<u32>,
 }
 
-/// The host product set limits for the settings of the company. See [`CompanyLimitsSetV3`].
+/// The host product set limits for the settings of the company. See [`CompanyLimitsSetV4`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CompanyLimitsSetV2 {
     /// Upper limits.
@@ -179,23 +229,38 @@ pub struct CompanyLimitsSetV2 {
     pub min_retention_days: Option<u32>,
 }
 
-/// The host product set limits for the settings of the company. They replace all previous limits.
+/// The host product set limits for the settings of the company. See [`CompanyLimitsSetV4`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CompanyLimitsSetV3 {
+    /// Upper limits.
+    pub limits: CompanySettingsV4,
+    /// Minimum number of days for which files are kept, if the company sets a retention.
+    pub min_retention_days: Option<u32>,
+}
+
+/// The host product set limits for the settings of the company. They replace all previous limits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompanyLimitsSetV4 {
     /// Upper limits. The company may only set stricter rules.
     pub limits: CompanySettings,
     /// Minimum number of days for which files are kept, if the company sets a retention.
     pub min_retention_days: Option<u32>,
 }
 
-impl From<CompanyLimitsSetV1> for CompanyLimitsSetV3 {
+impl From<CompanyLimitsSetV1> for CompanyLimitsSetV4 {
     fn from(set: CompanyLimitsSetV1) -> Self {
         Self { limits: set.limits.into(), min_retention_days: set.min_retention_days }
     }
 }
 
-impl From<CompanyLimitsSetV2> for CompanyLimitsSetV3 {
+impl From<CompanyLimitsSetV2> for CompanyLimitsSetV4 {
     fn from(set: CompanyLimitsSetV2) -> Self {
+        Self { limits: set.limits.into(), min_retention_days: set.min_retention_days }
+    }
+}
+
+impl From<CompanyLimitsSetV3> for CompanyLimitsSetV4 {
+    fn from(set: CompanyLimitsSetV3) -> Self {
         Self { limits: set.limits.into(), min_retention_days: set.min_retention_days }
     }
 }
@@ -279,9 +344,11 @@ aggregate_events! {
     /// Events of the directory of a company.
     DirectoryEvent of Directory {
         CompanyRegistered, 1 => CompanyRegisteredV1;
-        CompanySettingsChanged, 4 => CompanySettingsChangedV4,
-            before: 1 => CompanySettingsChangedV1, 2 => CompanySettingsChangedV2, 3 => CompanySettingsChangedV3;
-        CompanyLimitsSet, 3 => CompanyLimitsSetV3, before: 1 => CompanyLimitsSetV1, 2 => CompanyLimitsSetV2;
+        CompanySettingsChanged, 5 => CompanySettingsChangedV5,
+            before: 1 => CompanySettingsChangedV1, 2 => CompanySettingsChangedV2, 3 => CompanySettingsChangedV3,
+                4 => CompanySettingsChangedV4;
+        CompanyLimitsSet, 4 => CompanyLimitsSetV4,
+            before: 1 => CompanyLimitsSetV1, 2 => CompanyLimitsSetV2, 3 => CompanyLimitsSetV3;
         CompanyClosed, 1 => CompanyClosedV1;
         UserRegistered, 1 => UserRegisteredV1;
         UserRemoved, 1 => UserRemovedV1;

@@ -1,5 +1,6 @@
 //! Events of a verified file. Subject: `file.{id}`.
 
+use crate::location::Stripped;
 use crate::preview::{PreviewFacts, PreviewFailure, PreviewSet, StoredVariant};
 use crate::scan::ScanResult;
 use crate::tier::StorageTier;
@@ -88,6 +89,13 @@ pub struct FileRestoreRequestedV1 {}
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileThawedV1 {}
 
+/// The metadata of the file was removed for users other than the uploader, or cannot be. This happens at most once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LocationStrippedV1 {
+    /// Result.
+    pub stripped: Stripped,
+}
+
 aggregate_events! {
     /// Events of a verified file.
     FileEvent of File {
@@ -104,5 +112,6 @@ aggregate_events! {
         FileArchived, 1 => FileArchivedV1;
         FileRestoreRequested, 1 => FileRestoreRequestedV1;
         FileThawed, 1 => FileThawedV1;
+        LocationStripped, 1 => LocationStrippedV1;
     }
 }

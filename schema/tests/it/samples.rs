@@ -27,6 +27,21 @@ fn settings() -> CompanySettings {
         scan: Some(ScanPolicy::Require),
         unscanned: Some(UnscannedPolicy::Block),
         archive_after_days: Some(90),
+        strip_location: Some(LocationPolicy::ForOthers),
+    }
+}
+
+fn settings_before_locations() -> CompanySettingsV4 {
+    CompanySettingsV4 {
+        max_file_bytes: settings().max_file_bytes,
+        max_session_bytes: settings().max_session_bytes,
+        allowed_mime_types: settings().allowed_mime_types,
+        retention_days: Some(365),
+        link_max_age_s: Some(86_400),
+        link_max_downloads: Some(10),
+        scan: Some(ScanPolicy::Require),
+        unscanned: Some(UnscannedPolicy::Block),
+        archive_after_days: Some(90),
     }
 }
 
@@ -52,6 +67,15 @@ fn settings_before_scans() -> CompanySettingsV2 {
         link_max_age_s: Some(86_400),
         link_max_downloads: Some(10),
     }
+}
+
+fn plain_form() -> PlainForm {
+    let pieces = vec![
+        Piece::Original(ByteRange { from: 0, to: 20 }),
+        Piece::Bytes(vec![0xff, 0xe1]),
+        Piece::Original(ByteRange { from: 5_000, to: 9_000 }),
+    ];
+    PlainForm { size_bytes: 4_022, sha256: Sha256Digest([7; 32]), pieces }
 }
 
 fn started() -> UploadStartedV1 {
@@ -104,22 +128,36 @@ pub(crate) fn earlier() -> Vec<(&'static str, u16, Event)> {
         (
             "CompanySettingsChanged.v1",
             1,
-            CompanySettingsChangedV4::from(CompanySettingsChangedV1 { settings: before }).into(),
+            CompanySettingsChangedV5::from(CompanySettingsChangedV1 { settings: before }).into(),
         ),
         (
             "CompanySettingsChanged.v2",
             2,
-            CompanySettingsChangedV4::from(CompanySettingsChangedV2 { settings: settings_before_scans() }).into(),
+            CompanySettingsChangedV5::from(CompanySettingsChangedV2 { settings: settings_before_scans() }).into(),
         ),
         (
             "CompanySettingsChanged.v3",
             3,
-            CompanySettingsChangedV4::from(CompanySettingsChangedV3 { settings: settings_before_archives() }).into(),
+            CompanySettingsChangedV5::from(CompanySettingsChangedV3 { settings: settings_before_archives() }).into(),
+        ),
+        (
+            "CompanySettingsChanged.v4",
+            4,
+            CompanySettingsChangedV5::from(CompanySettingsChangedV4 { settings: settings_before_locations() }).into(),
+        ),
+        (
+            "CompanyLimitsSet.v3",
+            3,
+            CompanyLimitsSetV4::from(CompanyLimitsSetV3 {
+                limits: settings_before_locations(),
+                min_retention_days: Some(7),
+            })
+            .into(),
         ),
         (
             "CompanyLimitsSet.v2",
             2,
-            CompanyLimitsSetV3::from(CompanyLimitsSetV2 {
+            CompanyLimitsSetV4::from(CompanyLimitsSetV2 {
                 limits: settings_before_archives(),
                 min_retention_days: Some(7),
             })
@@ -128,7 +166,7 @@ pub(crate) fn earlier() -> Vec<(&'static str, u16, Event)> {
         (
             "CompanyLimitsSet.v1",
             1,
-            CompanyLimitsSetV3::from(CompanyLimitsSetV1 {
+            CompanyLimitsSetV4::from(CompanyLimitsSetV1 {
                 limits: settings_before_scans(),
                 min_retention_days: Some(7),
             })
@@ -335,8 +373,8 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
             QuotaRecalculatedV1 { storage_used_bytes: 77, file_count: 2, drift_bytes: -7, drift_files: 1 }.into(),
         ),
         ("CompanyRegistered.v1", CompanyRegisteredV1 { company_id: company() }.into()),
-        ("CompanySettingsChanged.v4", CompanySettingsChangedV4 { settings: settings() }.into()),
-        ("CompanyLimitsSet.v3", CompanyLimitsSetV3 { limits: settings(), min_retention_days: Some(7) }.into()),
+        ("CompanySettingsChanged.v5", CompanySettingsChangedV5 { settings: settings() }.into()),
+        ("CompanyLimitsSet.v4", CompanyLimitsSetV4 { limits: settings(), min_retention_days: Some(7) }.into()),
         (
             "TokensInvalidated.v1",
             TokensInvalidatedV1 { user_id: Some(user_id), issued_before: Timestamp(1_790_000_000_000) }.into(),
@@ -362,6 +400,9 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
         ("FileArchived.v1", FileArchivedV1 { tier: StorageTier::Archive }.into()),
         ("FileRestoreRequested.v1", FileRestoreRequestedV1 {}.into()),
         ("FileThawed.v1", FileThawedV1 {}.into()),
+        ("LocationStripped.v1", LocationStrippedV1 { stripped: Stripped::Removed(plain_form()) }.into()),
+        ("LocationStripped.v1.absent", LocationStrippedV1 { stripped: Stripped::Absent }.into()),
+        ("LocationStripped.v1.unsupported", LocationStrippedV1 { stripped: Stripped::Unsupported }.into()),
         ("FileShared.v2", FileSharedV2 { basis: ShareBasis::Share(ShareId(uuid(10))), ..shared().into() }.into()),
         ("FileShared.v2.uploader", FileSharedV2 { basis: ShareBasis::Uploader, ..shared().into() }.into()),
         ("FileShared.v2.admin", FileSharedV2 { basis: ShareBasis::Admin, ..shared().into() }.into()),

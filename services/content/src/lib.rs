@@ -16,6 +16,7 @@ mod consumer;
 mod context;
 mod encoding;
 mod failures;
+mod location;
 mod metrics;
 mod moving;
 mod new_files;

@@ -21,6 +21,10 @@ pub(crate) static PREVIEWS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     counters("waybill_previews_total", "Files whose previews were made or could not be made", &["result"])
 });
 
+/// Files whose metadata was looked at, by result: `removed`, `absent` or `unsupported`.
+pub(crate) static STRIPPED: LazyLock<IntCounterVec> =
+    LazyLock::new(|| counters("waybill_stripped_total", "Files whose metadata was looked at", &["result"]));
+
 /// Files that may have attacked the program that makes previews.
 pub(crate) static SUSPICIOUS: LazyLock<IntCounter> = LazyLock::new(|| {
     counter(

@@ -14,6 +14,7 @@ use waybill_access::{Access, AccessError};
 use waybill_compression::FileBytes;
 use waybill_domain::Refusal;
 use waybill_domain::file::{Command, LastScan};
+use waybill_domain::location;
 use waybill_domain::preview::{self, Candidate, SOURCE_MAX_BYTES, kind_of, kind_of_type, next_step};
 use waybill_domain::upload::Phase;
 use waybill_event_log::jetstream::Passing;
@@ -25,7 +26,8 @@ use waybill_repository::{
 };
 use waybill_schema::events::{FileEvent, FileVerified, PreviewFailed, PreviewsMade, UploadEvent};
 use waybill_schema::{
-    ByteRange, Causation, CompanyId, Entity, Event, FileId, PreviewFailure, PreviewSet, Recorded, StoredVariant, names,
+    ByteRange, Causation, CompanyId, Entity, Event, FileId, LocationPolicy, PreviewFailure, PreviewSet, Recorded,
+    Sha256Digest, StoredVariant, Stripped, names,
 };
 use waybill_service_kit::new_id;
 use waybill_service_kit::places::Places;
@@ -37,10 +39,10 @@ const MANY_ATTEMPTS: i64 = 100;
 
 /// Connections and limits of the previews.
 pub(crate) struct Previews {
-    repository: Arc<Repository>,
+    pub(crate) repository: Arc<Repository>,
     access: Arc<Access>,
     store: Arc<dyn ObjectStore>,
-    file_bytes: FileBytes,
+    pub(crate) file_bytes: FileBytes,
     pub(crate) renderer: Renderer,
     places: Arc<Places>,
     /// `true` after the program could decode a picture, until it cannot run.
@@ -62,9 +64,22 @@ pub(crate) enum PreviewError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Render(#[from] RenderError),
+    /// The metadata could not be removed.
+    #[error(transparent)]
+    Strip(RenderError),
     /// Other files take all places.
     #[error("other files take all places")]
     NoPlace,
+}
+
+/// A verified file.
+pub(crate) struct Verified<'a> {
+    pub(crate) company: CompanyId,
+    pub(crate) file: FileId,
+    pub(crate) sha256: Sha256Digest,
+    pub(crate) size_bytes: u64,
+    /// Key at which the file was verified.
+    pub(crate) storage_key: &'a str,
 }
 
 /// Right to make previews.
@@ -104,10 +119,11 @@ impl Step for Previews {
     }
 
     async fn react(&self, recorded: &Recorded, attempt: i64) -> Outcome {
-        let Some(file) = readable_file(recorded).filter(|_| self.may_have_previews(&recorded.event)) else {
-            return Outcome::Done;
-        };
         let company = recorded.subject.company;
+        let Some(file) = readable_file(recorded) else { return Outcome::Done };
+        if !self.may_have_previews(&recorded.event) && !self.may_be_stripped(company).await {
+            return Outcome::Done;
+        }
         if !self.places.is_free_for(company) {
             // Events wait without any work, also those whose file gets no previews.
             return Outcome::NoPlace;
@@ -128,8 +144,14 @@ impl Step for Previews {
             return Outcome::Failed;
         };
         tracing::error!(position = %recorded.position, file_id = %file, ?reason, "previews of a file are given up");
-        match self.record_failure(company, file, reason, causation).await {
-            Ok(_) => Outcome::Done,
+        let recorded = match error {
+            PreviewError::Strip(_) => self.record_stripped(company, file, Stripped::Unsupported, causation).await,
+            _ => self.record_failure(company, file, reason, causation).await.map(drop),
+        };
+        match recorded {
+            // The previews of the file are not made yet.
+            Ok(()) if matches!(error, PreviewError::Strip(_)) => Outcome::Failed,
+            Ok(()) => Outcome::Done,
             Err(_) => Outcome::Failed,
         }
     }
@@ -153,7 +175,8 @@ fn readable_file(recorded: &Recorded) -> Option<FileId> {
         | FileEvent::PreviewsMade(_)
         | FileEvent::PreviewFailed(_)
         | FileEvent::FileArchived(_)
-        | FileEvent::FileRestoreRequested(_) => None,
+        | FileEvent::FileRestoreRequested(_)
+        | FileEvent::LocationStripped(_) => None,
     }
 }
 
@@ -189,9 +212,14 @@ impl Previews {
         kind.is_some_and(|kind| self.renderer.programs().has(kind))
     }
 
+    /// Returns `true` if the metadata of the files of a company is removed, or if that is unknown.
+    async fn may_be_stripped(&self, company: CompanyId) -> bool {
+        self.access.rules(company).await.map_or(true, |rules| rules.strip_location() != LocationPolicy::Off)
+    }
+
     /// Returns the reason for a file whose previews failed so often that the file is the reason; `None` if they are tried again.
     async fn reason_of_file(&self, file: FileId, error: &PreviewError) -> Option<PreviewFailure> {
-        let PreviewError::Render(error) = error else { return None };
+        let (PreviewError::Render(error) | PreviewError::Strip(error)) = error else { return None };
         let reason = match error.blame() {
             Blame::Program => {
                 self.note_possible(false);
@@ -210,7 +238,8 @@ impl Previews {
         })
     }
 
-    /// Makes and records the previews of a file if it is time for that. With `again`, also if they could not be made before.
+    /// Removes the metadata of a file, and makes its previews, if it is time for that. With `again`, also previews that could not be
+    /// made before.
     pub(crate) async fn make(
         &self,
         company: CompanyId,
@@ -223,24 +252,31 @@ impl Previews {
         let upload = self.repository.load(&aggregate).await?.state;
         let Phase::Verified { sha256, storage_key } = &upload.phase else { return Ok(Done::Nothing) };
         let programs = self.renderer.programs();
+        let policy = self.access.rules(company).await?.strip_location();
         // Most files are of another kind.
-        if kind_of(&upload).is_none_or(|kind| !programs.has(kind)) {
+        if policy == LocationPolicy::Off && kind_of(&upload).is_none_or(|kind| !programs.has(kind)) {
             return Ok(Done::Nothing);
         }
         let state = self.repository.load(&FileAggregate { company, file }).await?.state;
         let (scans, previews, is_gone) = (&state.scans, &state.previews, state.purged || state.deleted);
         let candidate = Candidate { upload: &upload, scans, previews, is_gone };
-        match next_step(candidate, programs, self.access.scan_rules(company).await?, again) {
+        let rules = self.access.scan_rules(company).await?;
+        let to_strip = location::next_step(&upload, &state, rules, policy);
+        let to_make = next_step(candidate, programs, rules, again);
+        let is_work = to_strip == location::Step::Strip || matches!(to_make, preview::Step::Make(_));
+        let _place = match turn {
+            Turn::Place if is_work => Some(self.places.take(company).ok_or(PreviewError::NoPlace)?),
+            Turn::Place | Turn::Own => None,
+        };
+        let size_bytes = upload.grid().size_bytes;
+        let verified = Verified { company, file, sha256: *sha256, size_bytes, storage_key };
+        self.strip(verified, to_strip, causation).await?;
+        match to_make {
             preview::Step::Nothing => Ok(Done::Nothing),
             preview::Step::Fail(reason) => self.record_failure(company, file, reason, causation).await,
             preview::Step::Make(kind) => {
-                let _place = match turn {
-                    Turn::Place => Some(self.places.take(company).ok_or(PreviewError::NoPlace)?),
-                    Turn::Own => None,
-                };
                 let content = ContentAggregate { company, sha256: *sha256 };
                 let key = self.repository.key_of_file(&content, file, storage_key).await?;
-                let size_bytes = upload.grid().size_bytes;
                 let beginning = ByteRange { from: 0, to: size_bytes.min(SOURCE_MAX_BYTES) };
                 let body = match self.file_bytes.get(&key, size_bytes, beginning).await {
                     Err(StoreError::NotFound { .. }) if self.is_purged(company, file).await? => {
@@ -259,7 +295,7 @@ impl Previews {
         }
     }
 
-    async fn is_purged(&self, company: CompanyId, file: FileId) -> Result<bool, ReadError> {
+    pub(crate) async fn is_purged(&self, company: CompanyId, file: FileId) -> Result<bool, ReadError> {
         Ok(self.repository.load(&FileAggregate { company, file }).await?.state.purged)
     }
 
@@ -345,7 +381,7 @@ impl Previews {
 }
 
 /// Logs that a file has no previews. A program that was ended because of a file may have been attacked.
-fn note(company: CompanyId, file: FileId, refused: Refused) {
+pub(crate) fn note(company: CompanyId, file: FileId, refused: Refused) {
     let Refused { reason, cause } = refused;
     if cause.is_suspicious() {
         metrics::SUSPICIOUS.inc();

@@ -9,11 +9,12 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
+use waybill_domain::location::is_plausible;
 use waybill_domain::preview::{Kind, Programs, SOURCE_MAX_BYTES};
 use waybill_object_store::StoreError;
 use waybill_render::limits::{ANSWER_MAX_BYTES, TIME_MAX};
 use waybill_render::{Answer, NO_SANDBOX, Rendered};
-use waybill_schema::PreviewFailure;
+use waybill_schema::{PreviewFailure, Stripped};
 
 /// Time for which the store may send nothing, and in which the program must have the whole file.
 const SOURCE_STALLED: Duration = Duration::from_secs(60);
@@ -44,6 +45,15 @@ pub(crate) struct Renderer {
     /// Program of the operator for videos.
     pub(crate) video: Option<PathBuf>,
     pub(crate) sandbox: RenderSandbox,
+}
+
+/// Work of `waybill render`.
+#[derive(Clone, Copy)]
+enum Job<'a> {
+    Previews,
+    Location,
+    /// It runs this program of the operator.
+    Program(&'a PathBuf),
 }
 
 /// Result of a process.
@@ -157,7 +167,7 @@ impl Renderer {
             Kind::Video => self.video.as_ref(),
         };
         let Some(program) = program else { return self.decode(source).await };
-        let ended = self.run(Some(program), source, SOURCE_MAX_BYTES).await?;
+        let ended = self.run(Job::Program(program), source, SOURCE_MAX_BYTES).await?;
         if let Some(refused) = refused(ended.status, Some(PreviewFailure::Damaged))? {
             return Ok(Err(refused));
         }
@@ -174,7 +184,7 @@ impl Renderer {
     where
         S: Stream<Item = Result<Bytes, StoreError>> + Send,
     {
-        let ended = self.run(None, source, ANSWER_MAX_BYTES).await?;
+        let ended = self.run(Job::Previews, source, ANSWER_MAX_BYTES).await?;
         if let Some(refused) = refused(ended.status, None)? {
             return Ok(Err(refused));
         }
@@ -185,12 +195,28 @@ impl Renderer {
         })
     }
 
-    /// Runs `waybill render` for a file, or with it a program of the operator.
-    async fn run<S>(&self, program: Option<&PathBuf>, source: S, most: u64) -> Result<Ended, RenderError>
+    /// Has the metadata of a picture of `size_bytes` found.
+    pub(crate) async fn strip<S>(&self, size_bytes: u64, source: S) -> Result<Result<Stripped, Refused>, RenderError>
     where
         S: Stream<Item = Result<Bytes, StoreError>> + Send,
     {
-        let mut child = self.start(program).map_err(RenderError::Start)?;
+        let ended = self.run(Job::Location, source, ANSWER_MAX_BYTES).await?;
+        if let Some(refused) = refused(ended.status, None)? {
+            return Ok(Err(refused));
+        }
+        Ok(match postcard::take_from_bytes::<Stripped>(&ended.output) {
+            Ok((Stripped::Removed(form), [])) if is_plausible(&form, size_bytes) => Ok(Stripped::Removed(form)),
+            Ok((stripped @ (Stripped::Absent | Stripped::Unsupported), [])) => Ok(stripped),
+            Ok(_) | Err(_) => Err(Refused { reason: PreviewFailure::Failed, cause: Cause::Implausible }),
+        })
+    }
+
+    /// Runs `waybill render` for a file.
+    async fn run<S>(&self, job: Job<'_>, source: S, most: u64) -> Result<Ended, RenderError>
+    where
+        S: Stream<Item = Result<Bytes, StoreError>> + Send,
+    {
+        let mut child = self.start(job).map_err(RenderError::Start)?;
         // The process is killed when it is dropped.
         tokio::time::timeout(SEND_WITHIN, send(&mut child, source)).await.map_err(|_| RenderError::TooSlow)??;
         let (Some(output), Some(complaint)) = (child.stdout.take(), child.stderr.take()) else {
@@ -204,21 +230,29 @@ impl Renderer {
         let ended = ended.map_err(RenderError::Pipe)?;
         if ended.status.code() == Some(NO_SANDBOX.into()) {
             let complaint = String::from_utf8_lossy(&ended.complaint).trim().chars().take(300).collect();
-            let error = if program.is_some() { RenderError::Program } else { RenderError::NoSandbox };
-            return Err(error(complaint));
+            return Err(match job {
+                Job::Program(_) => RenderError::Program(complaint),
+                Job::Previews | Job::Location => RenderError::NoSandbox(complaint),
+            });
         }
         Ok(ended)
     }
 
-    fn start(&self, program: Option<&PathBuf>) -> std::io::Result<Child> {
+    fn start(&self, job: Job<'_>) -> std::io::Result<Child> {
         let mut command = Command::new(&self.program);
         // Signals to the group of this process are not for the other one, whose work is then left to another process.
         command.arg("render").env_clear().current_dir("/").kill_on_drop(true).process_group(0);
         if self.sandbox == RenderSandbox::BestEffort {
             command.arg("--best-effort");
         }
-        if let Some(program) = program {
-            command.arg("--program").arg(program);
+        match job {
+            Job::Previews => {}
+            Job::Location => {
+                command.arg("--location");
+            }
+            Job::Program(program) => {
+                command.arg("--program").arg(program);
+            }
         }
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
     }

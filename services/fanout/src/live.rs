@@ -207,6 +207,7 @@ fn file(event: &FileEvent, time: DateTime<Utc>) -> Option<Value> {
         FileEvent::FileArchived(archived) => json!({ "storage_tier": archived.tier.as_str() }),
         FileEvent::FileRestoreRequested(_) => json!({ "restore_requested_at": time }),
         FileEvent::FileThawed(_) => json!({ "storage_tier": StorageTier::Hot.as_str() }),
+        FileEvent::LocationStripped(event) => json!({ "location": event.stripped.as_str() }),
         FileEvent::PreviewsMade(made) => json!({ "preview": Preview::of(made, time) }),
         FileEvent::PreviewFailed(failed) => json!({ "preview": Preview::failed(failed, time) }),
         FileEvent::FileSpaceReleased(_) => return None,

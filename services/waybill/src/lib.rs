@@ -23,6 +23,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use waybill_client as client;
+use waybill_render::Wanted;
 use waybill_render::sandbox::Strictness;
 use waybill_service_kit::settings::LogSettings;
 use waybill_service_kit::telemetry;
@@ -72,6 +73,9 @@ enum Command {
         /// Continue if the system has no Landlock
         #[arg(long)]
         best_effort: bool,
+        /// Find the metadata of the file instead
+        #[arg(long, conflicts_with = "program")]
+        location: bool,
         /// Run this program instead, which turns the file into a picture
         #[arg(long)]
         program: Option<PathBuf>,
@@ -94,11 +98,12 @@ Examples:
 /// Runs the command of this process's command line and returns its exit code.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Command::Render { best_effort, program } = cli.command {
+    if let Command::Render { best_effort, location, program } = cli.command {
         // This program must have only one thread, and needs none of the rest.
         let strictness = if best_effort { Strictness::BestEffort } else { Strictness::Required };
         return match program {
-            None => waybill_render::main(strictness),
+            None if location => waybill_render::main(Wanted::Location, strictness),
+            None => waybill_render::main(Wanted::Previews, strictness),
             Some(program) => waybill_render::run_program(&program, strictness),
         };
     }

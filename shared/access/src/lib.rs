@@ -24,7 +24,9 @@ use waybill_event_log::EventLog;
 use waybill_read_model::Database;
 use waybill_read_model::queries::{AccessRows, access_rows};
 use waybill_schema::events::DirectoryEvent;
-use waybill_schema::{ChatroomId, CompanyId, Event, FileId, Place, Recorded, ThreadId, Timestamp, UserId};
+use waybill_schema::{
+    ChatroomId, CompanyId, Event, FileId, LocationPolicy, Place, Recorded, ThreadId, Timestamp, UserId,
+};
 use waybill_service_kit::Shutdown;
 
 pub use error::AccessError;
@@ -212,8 +214,10 @@ impl Access {
         for recorded in tail.since(company, seq)? {
             known.apply(user, &recorded);
         }
-        let scan_rules = known.rules.scans(self.scans);
-        known.files.values_mut().for_each(|facts| facts.scan_rules = scan_rules);
+        let (scan_rules, location_policy) = (known.rules.scans(self.scans), known.rules.strip_location());
+        for facts in known.files.values_mut() {
+            (facts.scan_rules, facts.location_policy) = (scan_rules, location_policy);
+        }
         Ok(known)
     }
 
@@ -337,6 +341,7 @@ fn known(company: CompanyId, rows: AccessRows) -> Known {
                 is_purged: file.is_purged,
                 scans: Scans { last: file.scan.map(|scan| scan.result()), is_released: file.is_released },
                 scan_rules: ScanRules::default(),
+                location_policy: LocationPolicy::Off,
                 shares: BTreeMap::new(),
                 members: members.clone(),
                 authors: BTreeMap::new(),

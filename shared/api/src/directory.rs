@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
-use waybill_schema::{ChatroomId, CompanyId, ScanPolicy, UnscannedPolicy};
+use waybill_schema::{ChatroomId, CompanyId, LocationPolicy, ScanPolicy, UnscannedPolicy};
 
 /// Rules of a company. With the role `service` they are limits, and with the role `admin` settings that apply within
 /// these limits. Each rule that is absent is removed, unless its description says otherwise.
@@ -30,6 +30,10 @@ pub struct CompanyBody {
     /// Number of days without a read after which a file is archived, if the installation has an archive. With the role `admin`, at
     /// most the number that the host product set.
     pub archive_after_days: Option<u32>,
+    /// Metadata of JPEG, PNG and WebP pictures, such as the place where they were taken: `off` (everybody gets it) or `for_others`
+    /// (only the uploader and admins get it).
+    #[schema(value_type = Option<String>)]
+    pub strip_location: Option<LocationPolicy>,
     /// Quota of the company in bytes. If it is absent, the quota does not change. With the role `admin`, at most the
     /// quota that the host product set.
     pub storage_limit_bytes: Option<u64>,
@@ -50,6 +54,8 @@ pub struct CompanyLimits {
     #[schema(value_type = Option<String>)]
     pub unscanned: Option<UnscannedPolicy>,
     pub archive_after_days: Option<u32>,
+    #[schema(value_type = Option<String>)]
+    pub strip_location: Option<LocationPolicy>,
 }
 
 /// Time before which tokens become invalid.
@@ -78,6 +84,8 @@ pub struct CompanyAnswer {
     #[schema(value_type = String)]
     pub unscanned: UnscannedPolicy,
     pub archive_after_days: Option<u32>,
+    #[schema(value_type = String)]
+    pub strip_location: LocationPolicy,
     pub storage_limit_bytes: u64,
     pub limits: CompanyLimits,
     pub users: usize,

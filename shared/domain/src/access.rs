@@ -15,7 +15,7 @@ use crate::scan::{Clearance, ScanRules, Scans};
 use membership::Member;
 use std::collections::{BTreeMap, BTreeSet};
 use waybill_schema::events::{DirectoryEvent, FileEvent, FileShared, ShareEvent, TokenEvent};
-use waybill_schema::{Entity, Event, FileId, Grant, ShareBasis, ShareId, Timestamp, UserId};
+use waybill_schema::{Entity, Event, FileId, Grant, LocationPolicy, ShareBasis, ShareId, Timestamp, UserId};
 
 /// Maximum number of shares that one share rests on.
 const CHAIN_MAX: usize = 16;
@@ -78,7 +78,8 @@ pub fn affects_access(event: &Event) -> bool {
             | FileEvent::PreviewFailed(_)
             | FileEvent::FileArchived(_)
             | FileEvent::FileRestoreRequested(_)
-            | FileEvent::FileThawed(_) => false,
+            | FileEvent::FileThawed(_)
+            | FileEvent::LocationStripped(_) => false,
         },
         // Running downloads with the token are stopped.
         Event::Token(event) => matches!(event, TokenEvent::DownloadTokenRevoked(_)),
@@ -103,6 +104,8 @@ pub struct FileFacts {
     pub scans: Scans,
     /// Rules of the company for scans.
     pub scan_rules: ScanRules,
+    /// Policy of the company for metadata in pictures.
+    pub location_policy: LocationPolicy,
     /// The shares of the file that were not revoked when the facts were read.
     pub shares: BTreeMap<ShareId, ShareFacts>,
     /// The memberships of the viewer.
@@ -155,7 +158,8 @@ impl FileFacts {
                     | FileEvent::PreviewFailed(_)
                     | FileEvent::FileArchived(_)
                     | FileEvent::FileRestoreRequested(_)
-                    | FileEvent::FileThawed(_) => {}
+                    | FileEvent::FileThawed(_)
+                    | FileEvent::LocationStripped(_) => {}
                 }
             }
             Event::Share(event) => {
@@ -242,6 +246,12 @@ impl FileFacts {
         is_theirs
             || self.is_owner(viewer)
             || self.grants(share, self.members.of(viewer.user_id), now).contains(&Grant::Manage)
+    }
+
+    /// Returns `true` if the viewer gets the bytes of the file as they were uploaded, and `false` if the metadata of pictures is
+    /// removed. The viewer is `None` for the holder of a download token.
+    pub fn gives_original(&self, viewer: Option<Viewer>) -> bool {
+        self.location_policy == LocationPolicy::Off || viewer.is_some_and(|viewer| self.is_owner(viewer))
     }
 
     fn is_owner(&self, viewer: Viewer) -> bool {

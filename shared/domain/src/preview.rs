@@ -81,6 +81,7 @@ impl Previews {
             FileEvent::FileArchived(_)
             | FileEvent::FileRestoreRequested(_)
             | FileEvent::FileThawed(_)
+            | FileEvent::LocationStripped(_)
             | FileEvent::FileRenamed(_)
             | FileEvent::FileDeleted(_)
             | FileEvent::FileRestored(_)

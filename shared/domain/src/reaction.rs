@@ -68,7 +68,8 @@ pub fn reaction_to(event: &Event) -> Option<Reaction> {
             | FileEvent::PreviewFailed(_)
             | FileEvent::FileArchived(_)
             | FileEvent::FileRestoreRequested(_)
-            | FileEvent::FileThawed(_) => None,
+            | FileEvent::FileThawed(_)
+            | FileEvent::LocationStripped(_) => None,
         },
         Event::Session(event) => match event {
             SessionEvent::SessionCancelled(_) => Some(Reaction::CancelUploadsOfSession),

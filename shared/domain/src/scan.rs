@@ -42,7 +42,8 @@ impl Scans {
             | FileEvent::PreviewFailed(_)
             | FileEvent::FileArchived(_)
             | FileEvent::FileRestoreRequested(_)
-            | FileEvent::FileThawed(_) => {}
+            | FileEvent::FileThawed(_)
+            | FileEvent::LocationStripped(_) => {}
         }
     }
 }

@@ -31,6 +31,8 @@ diesel::table! {
         #[max_length = 20]
         unscanned -> Nullable<Varchar>,
         archive_after_days -> Nullable<Int4>,
+        #[max_length = 20]
+        strip_location -> Nullable<Varchar>,
     }
 }
 
@@ -127,6 +129,7 @@ diesel::table! {
         #[max_length = 20]
         storage_tier -> Varchar,
         restore_requested_at -> Nullable<Timestamptz>,
+        location -> Nullable<Jsonb>,
     }
 }
 

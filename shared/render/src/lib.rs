@@ -1,17 +1,19 @@
-//! Makes previews of untrusted pictures and documents, in a process that can do nothing else.
+//! Makes previews of untrusted pictures and documents, and removes their metadata, in a process that can do nothing else.
 //!
 //! `waybill render` is that process. Before it reads the first byte, it gives up every right that it does not need
-//! ([`sandbox`]). Then it reads the whole file from its standard input, makes the previews ([`make`]), and writes an [`Answer`]
-//! to its standard output. The caller limits the time, and ends the process if it takes longer.
+//! ([`sandbox`]). Then it reads the whole file from its standard input, makes the previews ([`make`]) or finds the metadata
+//! ([`strip`]), and writes the answer to its standard output. The caller limits the time, and ends the process if it takes longer.
 
 mod answer;
 pub mod limits;
+mod location;
 mod pdf;
 mod picture;
 mod program;
 pub mod sandbox;
 
 pub use answer::{Answer, Format, Picture, Rendered};
+pub use location::strip;
 
 use crate::sandbox::Strictness;
 use std::io::{Read, Write};
@@ -46,8 +48,17 @@ pub fn run_program(program: &Path, strictness: Strictness) -> ExitCode {
     ExitCode::from(NO_SANDBOX)
 }
 
-/// Runs `waybill render`: reads a file from the standard input and writes an [`Answer`] to the standard output.
-pub fn main(strictness: Strictness) -> ExitCode {
+/// Result of `waybill render`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// An [`Answer`].
+    Previews,
+    /// [`waybill_schema::Stripped`], with the option `--location`.
+    Location,
+}
+
+/// Runs `waybill render`: reads a file from the standard input and writes the answer, in postcard, to the standard output.
+pub fn main(wanted: Wanted, strictness: Strictness) -> ExitCode {
     if let Err(error) = sandbox::enter(strictness) {
         eprintln!("{error}");
         return ExitCode::from(NO_SANDBOX);
@@ -56,7 +67,11 @@ pub fn main(strictness: Strictness) -> ExitCode {
     if std::io::stdin().lock().take(SOURCE_MAX_BYTES + 1).read_to_end(&mut bytes).is_err() {
         return ExitCode::FAILURE;
     }
-    let Ok(answer) = postcard::to_stdvec(&make(bytes)) else { return ExitCode::FAILURE };
+    let answer = match wanted {
+        Wanted::Previews => postcard::to_stdvec(&make(bytes)),
+        Wanted::Location => postcard::to_stdvec(&strip(&bytes)),
+    };
+    let Ok(answer) = answer else { return ExitCode::FAILURE };
     match std::io::stdout().lock().write_all(&answer) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,

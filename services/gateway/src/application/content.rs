@@ -1,6 +1,7 @@
 //! Reading of the bytes of a file from the object store.
 
 use crate::application::gateway::Gateway;
+use crate::application::plain::{needed, splice};
 use crate::application::tokens::running::Sending;
 use crate::http::download::archived;
 use crate::http::problems::{IntoProblem, OrProblem};
@@ -11,30 +12,57 @@ use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use uuid::Uuid;
 use waybill_access::Transfer;
+use waybill_domain::location::pieces_within;
 use waybill_http_kit::Problem;
 use waybill_http_kit::slots::Slot;
 use waybill_object_store::StoreError;
 use waybill_read_model::queries::File;
 use waybill_repository::ContentAggregate;
-use waybill_schema::{ByteRange, CompanyId, UploadId, names};
+use waybill_schema::{ByteRange, CompanyId, PlainForm, UploadId, names};
 use waybill_service_kit::now;
+
+type Body = BoxStream<'static, Result<Bytes, StoreError>>;
+
+/// Bytes that are sent: those of a file or, with a form, those without its metadata.
+#[derive(Clone, Copy)]
+pub(crate) struct Source<'a> {
+    pub(crate) file: &'a File,
+    pub(crate) form: Option<&'a PlainForm>,
+}
+
+impl Source<'_> {
+    /// Reads a range of the bytes.
+    async fn read(self, gateway: &Gateway, range: ByteRange) -> Result<Body, Problem> {
+        let (file, size_bytes) = (self.file, self.file.size_bytes.unsigned_abs());
+        let pieces = self.form.map(|form| pieces_within(form, range));
+        let place = pieces.as_deref().map_or(range, |pieces| needed(pieces).unwrap_or(ByteRange { from: 0, to: 0 }));
+        let bytes = if place.is_empty() && pieces.is_some() {
+            stream::empty().boxed()
+        } else {
+            let read = async |key: &str| gateway.file_bytes.get(key, size_bytes, place).await;
+            at_its_key(gateway, file, Form::Any, read).await?.bytes
+        };
+        Ok(match pieces {
+            Some(pieces) => splice(pieces, bytes, place.from),
+            None => bytes,
+        })
+    }
+}
 
 /// Sends the bytes of `range`, as long as `transfer` may continue. Keeps `slot` until the last byte was sent. With `sending`,
 /// records which bytes were sent, for downloads with a token.
 pub(crate) async fn send_noted(
     gateway: &Gateway,
-    file: &File,
+    source: Source<'_>,
     answer: HttpResponseBuilder,
     range: ByteRange,
     sending: Option<Sending>,
     slot: Slot,
     transfer: Transfer,
 ) -> Result<HttpResponse, Problem> {
-    let size_bytes = file.size_bytes.unsigned_abs();
-    let read = async |key: &str| gateway.file_bytes.get(key, size_bytes, range).await;
-    let body = at_its_key(gateway, file, Form::Any, read).await?;
+    let (file, bytes) = (source.file, source.read(gateway, range).await?);
     gateway.last_reads.note(CompanyId(file.company_id), UploadId(file.id));
-    let bytes = while_permitted(body.bytes, transfer, file.id);
+    let bytes = while_permitted(bytes, transfer, file.id);
     let bytes = match sending {
         Some(sending) => sending.note(bytes).boxed(),
         None => bytes,

@@ -15,6 +15,7 @@ pub(crate) mod head_key;
 pub(crate) mod idempotency;
 pub(crate) mod key_budget;
 pub(crate) mod last_reads;
+pub(crate) mod plain;
 pub(crate) mod quota_reservation;
 pub(crate) mod read_your_writes;
 pub(crate) mod reads;

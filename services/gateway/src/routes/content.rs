@@ -2,9 +2,10 @@
 //! are sent as an attachment, so that browsers do not run them.
 
 use crate::application::access::viewer;
-use crate::application::content::{compressed_length, send_compressed, send_noted};
+use crate::application::content::{Source, compressed_length, send_compressed, send_noted};
 use crate::application::files::find::find;
 use crate::application::gateway::Gateway;
+use crate::application::plain::{described, form_for};
 use crate::application::reads::record_download;
 use crate::http::download::{Prepared, check_readable, check_restored, prepare, prepare_compressed, without_bytes};
 use crate::http::parameters::{Bytes, RangeHeaders};
@@ -27,7 +28,7 @@ routes!(get, head);
         (status = 200, description = "All bytes of the file. If the store has them compressed and the client accepts `zstd`, they have this content coding, and an `ETag` of their own", content_type = "*/*", body = Bytes),
         (status = 206, description = "The bytes of the range", content_type = "*/*", body = Bytes),
         (status = 304, description = "The copy of the client is current"),
-        (status = 409, description = "`file_not_ready`: the file is not verified yet; `file_archived`: it must be restored first"),
+        (status = 409, description = "`file_not_ready`: the file is not verified yet, or its metadata is not removed yet; `file_archived`: it must be restored first"),
         (status = 410, description = "`file_deleted`"),
         (status = 416, description = "`range_unsatisfiable`"),
         (status = 429, description = "`too_many_requests`, `too_many_at_once`: try again after `Retry-After`"),
@@ -55,19 +56,23 @@ pub(crate) async fn answer(
     let (file, facts) = find(request, principal, id, gateway, Operation::Download).await?;
     check_readable(&file)?;
     check_restored(&file)?;
+    let form = form_for(gateway, &file, &facts, Some(viewer(principal))).await?;
+    let plain = form.as_ref().map(|form| described(&file, form));
+    let shown = plain.as_ref().unwrap_or(&file);
     let credential = Credential::Bearer { issued_at: principal.issued_at };
     let transfer = Transfer::new(gateway.access.clone(), company, viewer(principal), credential, facts, seen);
-    if let Some(answer) = prepare_compressed(request, &file) {
+    if let Some(answer) = prepare_compressed(request, shown) {
         let slot = gateway.at_once.download(principal)?;
         record_download(gateway, principal, RequestId::of(request), id).await?;
         return send_compressed(gateway, &file, answer, slot, transfer).await;
     }
-    match prepare(request, &file)? {
+    match prepare(request, shown)? {
         Prepared::Done(answer) => Ok(answer),
         Prepared::Body(answer, range) => {
             let slot = gateway.at_once.download(principal)?;
             record_download(gateway, principal, RequestId::of(request), id).await?;
-            send_noted(gateway, &file, answer, range, None, slot, transfer).await
+            let source = Source { file: &file, form: form.as_ref() };
+            send_noted(gateway, source, answer, range, None, slot, transfer).await
         }
     }
 }
@@ -81,7 +86,7 @@ pub(crate) async fn answer(
         (status = 200, description = "The headers of a GET for all bytes"),
         (status = 206, description = "The headers of a GET for the range"),
         (status = 304, description = "The copy of the client is current"),
-        (status = 409, description = "`file_not_ready`: the file is not verified yet; `file_archived`: it must be restored first"),
+        (status = 409, description = "`file_not_ready`: the file is not verified yet, or its metadata is not removed yet; `file_archived`: it must be restored first"),
         (status = 410, description = "`file_deleted`"),
         (status = 416, description = "`range_unsatisfiable`"),
     ),
@@ -93,9 +98,11 @@ pub(crate) async fn head(
     FilePath(id): FilePath,
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Problem> {
-    let (file, _) = find(&request, &principal, id, &gateway, Operation::Download).await?;
+    let (file, facts) = find(&request, &principal, id, &gateway, Operation::Download).await?;
     check_readable(&file)?;
     check_restored(&file)?;
+    let form = form_for(&gateway, &file, &facts, Some(viewer(&principal))).await?;
+    let file = form.map_or_else(|| file.clone(), |form| described(&file, &form));
     if let Some(answer) = prepare_compressed(&request, &file) {
         return Ok(without_bytes(answer, compressed_length(&gateway, &file).await?));
     }

@@ -36,6 +36,7 @@ pub(super) fn fold(
                 scan: None,
                 unscanned: None,
                 archive_after_days: None,
+                strip_location: None,
             };
             if !tables.companies.add(row) {
                 tables.companies.change(id)?.deleted_at = None;
@@ -53,6 +54,7 @@ pub(super) fn fold(
             company.scan = settings.scan.map(|policy| policy.as_str().to_owned());
             company.unscanned = settings.unscanned.map(|policy| policy.as_str().to_owned());
             company.archive_after_days = settings.archive_after_days.map(small);
+            company.strip_location = settings.strip_location.map(|policy| policy.as_str().to_owned());
         }
         DirectoryEvent::CompanyLimitsSet(set) => {
             let company = tables.companies.change(company_id)?;

@@ -123,11 +123,9 @@ pub(super) fn fold_file(tables: &mut Tables, id: FileId, event: &FileEvent, time
         }
         FileEvent::FilePurged(_) => {
             file.purged_at = Some(time);
-            file.preview = None;
-            file.stored_bytes = None;
-            file.restore_requested_at = None;
-            file.storage_key = None;
-            file.storage_bucket = None;
+            (file.preview, file.location) = (None, None);
+            (file.stored_bytes, file.restore_requested_at) = (None, None);
+            (file.storage_key, file.storage_bucket) = (None, None);
         }
         FileEvent::FileSpaceReleased(_) => {}
         FileEvent::FileScanned(scanned) => {
@@ -144,6 +142,7 @@ pub(super) fn fold_file(tables: &mut Tables, id: FileId, event: &FileEvent, time
         // The event of the content says in which tier the bytes are.
         FileEvent::FileArchived(_) | FileEvent::FileThawed(_) => file.restore_requested_at = None,
         FileEvent::FileRestoreRequested(_) => file.restore_requested_at = Some(time),
+        FileEvent::LocationStripped(event) => file.location = Some(json_of(&event.stripped)?),
         FileEvent::PreviewsMade(made) => file.preview = Some(json_of(&Preview::of(made, time))?),
         FileEvent::PreviewFailed(failed) => file.preview = Some(json_of(&Preview::failed(failed, time))?),
     }
@@ -235,6 +234,7 @@ fn add_file(
         stored_bytes: None,
         storage_tier: StorageTier::Hot.as_str().to_owned(),
         restore_requested_at: None,
+        location: None,
     });
     if added { Ok(()) } else { Err(Misfit(format!("upload {id} started twice"))) }
 }

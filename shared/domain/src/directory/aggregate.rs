@@ -16,7 +16,7 @@ impl Aggregate for DirectoryAggregate {
     type State = State;
     type Command = Command;
     type Event = DirectoryEvent;
-    const SNAPSHOT_VERSION: Option<u16> = Some(4);
+    const SNAPSHOT_VERSION: Option<u16> = Some(5);
 
     fn subject(&self) -> Subject {
         Subject::new(self.company, Entity::Directory)

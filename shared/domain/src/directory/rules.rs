@@ -6,6 +6,7 @@ use crate::media_type::{TypePolicy, is_pattern};
 use crate::scan::ScanRules;
 use crate::token::LinkPolicy;
 use serde::{Deserialize, Serialize};
+use waybill_schema::LocationPolicy;
 use waybill_schema::events::{CompanyLimitsSet, CompanySettings, DirectoryEvent};
 
 /// Maximum number of types in an allow-list.
@@ -77,6 +78,11 @@ impl CompanyRules {
         lower(self.limits.archive_after_days, self.settings.archive_after_days)
     }
 
+    /// Returns the policy for metadata in pictures. The strictest one applies.
+    pub fn strip_location(&self) -> LocationPolicy {
+        self.limits.strip_location.max(self.settings.strip_location).unwrap_or_default()
+    }
+
     /// Returns the rules for virus scans in an installation with these rules. The strictest rule applies.
     pub fn scans(&self, installation: ScanRules) -> ScanRules {
         let of = |rules: &CompanySettings| (rules.scan.unwrap_or_default(), rules.unscanned);
@@ -120,6 +126,8 @@ impl CompanyRules {
             "scan must be at least as strict as the host product requires: off, inform, require"
         } else if settings.unscanned.is_some_and(|unscanned| Some(unscanned) < limits.unscanned) {
             "unscanned must be block, because the host product requires it"
+        } else if settings.strip_location.is_some_and(|policy| Some(policy) < limits.strip_location) {
+            "strip_location must be for_others, because the host product requires it"
         } else {
             return Ok(());
         };

@@ -10,9 +10,10 @@ use crate::{Refusal, name};
 use serde::{Deserialize, Serialize};
 use waybill_schema::events::{
     FileArchived, FileDeleted, FileEvent, FileMetadataChanged, FilePurged, FileReleased, FileRenamed,
-    FileRestoreRequested, FileRestored, FileScanned, FileSpaceReleased, FileThawed, PreviewFailed, PreviewsMade,
+    FileRestoreRequested, FileRestored, FileScanned, FileSpaceReleased, FileThawed, LocationStripped, PreviewFailed,
+    PreviewsMade,
 };
-use waybill_schema::{ScanResult, StorageTier, Timestamp};
+use waybill_schema::{ScanResult, StorageTier, Stripped, Timestamp};
 
 /// File, folded from its events. The events of its upload tell whether the file exists.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +42,8 @@ pub struct State {
     pub tier: StorageTier,
     /// `true` if somebody asked for an archived file and its bytes are not in the hot tier yet.
     pub is_restore_requested: bool,
+    /// Result of removing the metadata; `None` before that.
+    pub stripped: Option<Stripped>,
 }
 
 impl State {
@@ -100,6 +103,8 @@ pub enum Command {
     },
     /// Record that no previews could be made, unless the file has some.
     RecordPreviewFailure(PreviewFailed),
+    /// Record the result of removing the metadata, unless there is one. The bytes of a file never change.
+    RecordStripped(Stripped),
     /// Let users read the file although its verdict is not clean.
     Release,
     /// Record the storage tier to which the bytes were moved.
@@ -136,6 +141,7 @@ pub fn evolve(state: &mut State, event: &FileEvent, time: Timestamp) {
             state.tier = StorageTier::Hot;
             state.is_restore_requested = false;
         }
+        FileEvent::LocationStripped(event) => state.stripped = Some(event.stripped.clone()),
         FileEvent::FileReleased(_) | FileEvent::PreviewsMade(_) | FileEvent::PreviewFailed(_) => {}
     }
 }
@@ -187,6 +193,7 @@ pub fn decide(state: &State, command: Command) -> Result<Option<FileEvent>, Refu
             Previews::Failed(reason) if *reason == failed.reason => None,
             Previews::Absent | Previews::Failed(_) => Some(failed.into()),
         }),
+        Command::RecordStripped(stripped) => Ok(state.stripped.is_none().then(|| LocationStripped { stripped }.into())),
         Command::Release => match &state.scans.last {
             Some(ScanResult::Infected { .. } | ScanResult::Unscanned { .. }) => {
                 Ok((!state.scans.is_released).then(|| FileReleased {}.into()))

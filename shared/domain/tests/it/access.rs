@@ -46,6 +46,7 @@ fn facts(shares: impl IntoIterator<Item = ShareFacts>) -> FileFacts {
         is_purged: false,
         scans: Scans::default(),
         scan_rules: ScanRules::default(),
+        location_policy: LocationPolicy::Off,
         shares: shares.into_iter().map(|share| (share.id, share)).collect(),
         members: Memberships { places: [Place::Thread(THREAD)].into(), around: BTreeMap::new() },
         authors: [(BEN, ben)].into(),

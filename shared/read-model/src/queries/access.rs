@@ -244,7 +244,8 @@ SELECT json_build_object(
             'link_max_downloads', c.link_max_downloads,
             'scan', c.scan,
             'unscanned', c.unscanned,
-            'archive_after_days', c.archive_after_days),
+            'archive_after_days', c.archive_after_days,
+            'strip_location', c.strip_location),
         'tokens_valid_from', c.tokens_valid_from) FROM company c WHERE c.id = :company),
     'user', (SELECT json_build_object('is_removed', v.deleted_at IS NOT NULL, 'tokens_valid_from', v.tokens_valid_from)
         FROM viewer v),

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use uuid::Uuid;
-use waybill_schema::{AccessType, CompanyId, FileId, Place, ProcessingStatus, UserId};
+use waybill_schema::{AccessType, CompanyId, FileId, Place, ProcessingStatus, Stripped, UserId};
 
 /// A file, as clients see it. Sizes are in bytes.
 #[derive(Clone, Debug, Deserialize, Queryable, Selectable, Serialize, ToSchema)]
@@ -62,12 +62,34 @@ pub struct File {
     pub storage_tier: String,
     /// Time at which somebody asked for an archived file; `null` if nobody did, or if the file was restored.
     pub restore_requested_at: Option<DateTime<Utc>>,
+    /// Metadata of the file, which can contain a place, for users other than the uploader and admins: `removed`, `absent` (there was
+    /// none) or `unsupported` (they get the file as it was uploaded). `null` if it was not looked at.
+    #[schema(value_type = Option<String>)]
+    #[serde(serialize_with = "as_word")]
+    pub location: Option<serde_json::Value>,
 }
 
 /// Serializes JSON text as it is, so that clients get the notation that they have sent.
 fn as_json<S: Serializer>(text: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
     let json = text.as_deref().map(serde_json::from_str::<&RawValue>).transpose();
     json.map_err(S::Error::custom)?.serialize(serializer)
+}
+
+impl File {
+    /// Returns the result of removing the metadata; `None` if it was not looked at.
+    ///
+    /// # Errors
+    /// [`ReadModelError`] if the column has another value than the projector writes.
+    pub fn stripped(&self) -> Result<Option<Stripped>, ReadModelError> {
+        let stripped = self.location.clone().map(serde_json::from_value).transpose();
+        stripped.map_err(ReadModelError::row("reading the location of a file"))
+    }
+}
+
+/// Serializes the column `location` as the word that clients get.
+fn as_word<S: Serializer>(location: &Option<serde_json::Value>, serializer: S) -> Result<S::Ok, S::Error> {
+    let stripped = location.clone().map(serde_json::from_value::<Stripped>).transpose();
+    stripped.map_err(S::Error::custom)?.map(|stripped| stripped.as_str()).serialize(serializer)
 }
 
 /// The key of the file after which a page of files begins.

@@ -145,8 +145,13 @@ impl Row {
     }
 }
 
+/// Condition on a company `c` whose policy removes the metadata of pictures. The rule is that of
+/// `waybill_domain::directory::CompanyRules::strip_location`.
+const STRIPS: &str = "(c.strip_location = 'for_others' OR c.limits->>'strip_location' = 'for_others')";
+
 /// Returns the files without previews among the next `limit` files after `after`, ordered by company and id; `None` after the
-/// last file. With `again`, also those whose previews could not be made. The events of each file decide whether it gets
+/// last file. Also those whose metadata was not looked at although their company wants it. With `again`, also those whose previews
+/// could not be made. The events of each file decide whether it gets
 /// previews.
 ///
 /// # Errors
@@ -159,18 +164,21 @@ pub fn files_to_preview(
 ) -> BoxFuture<'_, Result<Option<PreviewPage>, ReadModelError>> {
     Box::pin(async move {
         // Reads a bounded number of rows, however few of them are due. A client may not have said the type.
-        let text = "SELECT company_id, id, is_processed AND purged_at IS NULL AND deleted_at IS NULL \
-                AND (mime_type LIKE 'image/%' OR mime_type LIKE 'video/%' \
-                    OR mime_type IN ('application/pdf', 'application/octet-stream')) \
-                AND (preview IS NULL OR (:again AND preview->>'failure' IS NOT NULL)) AS due \
-                FROM file WHERE (company_id, id) > (:company, :file) ORDER BY company_id, id LIMIT :limit";
+        let text = format!(
+            "SELECT f.company_id, f.id, f.is_processed AND f.purged_at IS NULL AND f.deleted_at IS NULL \
+                AND (f.mime_type LIKE 'image/%' OR f.mime_type LIKE 'video/%' \
+                    OR f.mime_type IN ('application/pdf', 'application/octet-stream')) \
+                AND (f.preview IS NULL OR (:again AND f.preview->>'failure' IS NOT NULL) \
+                    OR (f.location IS NULL AND EXISTS (SELECT FROM company c WHERE c.id = f.company_id AND {STRIPS}))) AS due \
+                FROM file f WHERE (f.company_id, f.id) > (:company, :file) ORDER BY f.company_id, f.id LIMIT :limit"
+        );
         let binds = [
             ("company", Bind::Uuid(after.company_id.0)),
             ("file", Bind::Uuid(after.file_id.0)),
             ("again", Bind::Bool(again)),
             ("limit", Bind::BigInt(limit)),
         ];
-        let found: Vec<Row> = Statement::new(text, binds)
+        let found: Vec<Row> = Statement::new(&text, binds)
             .load(connection)
             .await
             .map_err(ReadModelError::query("searching for files without previews"))?;
@@ -206,6 +214,43 @@ pub fn overdue_previews(
             .load(connection)
             .await
             .map_err(ReadModelError::query("searching for overdue previews"))?;
+        Ok(found.into_iter().map(FileKey::from).collect())
+    })
+}
+
+/// Returns up to `limit` pictures, documents and videos after `after`, ordered by company and id, that were created before `until` and
+/// whose metadata was not looked at although their company wants it. There are few of them, except after a company has changed its
+/// policy.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub fn files_to_strip(
+    connection: &mut AsyncPgConnection,
+    after: FileKey,
+    until: DateTime<Utc>,
+    limit: i64,
+) -> BoxFuture<'_, Result<Vec<FileKey>, ReadModelError>> {
+    Box::pin(async move {
+        // The conditions are those of the index `file_with_location`.
+        let text = format!(
+            "SELECT f.company_id, f.id FROM company c CROSS JOIN LATERAL ( \
+                SELECT company_id, id FROM file WHERE company_id = c.id AND location IS NULL AND is_processed \
+                AND purged_at IS NULL AND deleted_at IS NULL \
+                AND (preview IS NOT NULL OR mime_type LIKE 'image/%' OR mime_type LIKE 'video/%') \
+                AND storage_tier <> 'archive' AND created_at < :until AND (c.id > :company OR id > :file) \
+                ORDER BY id LIMIT :limit) f \
+             WHERE c.id >= :company AND {STRIPS} ORDER BY f.company_id, f.id LIMIT :limit"
+        );
+        let binds = [
+            ("company", Bind::Uuid(after.company_id.0)),
+            ("file", Bind::Uuid(after.file_id.0)),
+            ("until", Bind::Time(until)),
+            ("limit", Bind::BigInt(limit)),
+        ];
+        let found: Vec<KeyRow> = Statement::new(&text, binds)
+            .load(connection)
+            .await
+            .map_err(ReadModelError::query("searching for files whose metadata was not looked at"))?;
         Ok(found.into_iter().map(FileKey::from).collect())
     })
 }

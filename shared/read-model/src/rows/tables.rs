@@ -75,6 +75,7 @@ row! {
         scan: Option<String>,
         unscanned: Option<String>,
         archive_after_days: Option<i32>,
+        strip_location: Option<String>,
     }
 }
 
@@ -217,6 +218,7 @@ row! {
         stored_bytes: Option<i64>,
         storage_tier: String,
         restore_requested_at: Option<DateTime<Utc>>,
+        location: Option<serde_json::Value>,
     }
 }
 

@@ -3,5 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a panic shows where a test failed")]
 
 mod hostile;
+mod location;
 mod pictures;
 mod sandbox;

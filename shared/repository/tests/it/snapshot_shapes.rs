@@ -20,8 +20,8 @@ where
 fn another_shape_of_a_state_has_another_version() {
     let shapes = [
         ("content", shape::<ContentAggregate>(), (Some(2), 6)),
-        ("directory", shape::<DirectoryAggregate>(), (Some(4), 28)),
-        ("file", shape::<FileAggregate>(), (Some(4), 13)),
+        ("directory", shape::<DirectoryAggregate>(), (Some(5), 30)),
+        ("file", shape::<FileAggregate>(), (Some(5), 14)),
         ("quota", shape::<QuotaAggregate>(), (Some(5), 7)),
         ("association", shape::<ShareAggregate>(), (Some(2), 4)),
         ("token", shape::<TokenAggregate>(), (Some(2), 7)),

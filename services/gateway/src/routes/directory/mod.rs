@@ -87,6 +87,7 @@ fn rules_of(by: &Administration, gateway: &Gateway, body: CompanyBody) -> Result
         scan: body.scan,
         unscanned: body.unscanned,
         archive_after_days: body.archive_after_days,
+        strip_location: body.strip_location,
     };
     let min_retention_days = body.min_retention_days;
     if by.is_host {
@@ -130,6 +131,7 @@ async fn answer(gateway: &Gateway, company: CompanyId, position: Option<Position
             scan: scans.policy,
             unscanned: scans.unscanned,
             archive_after_days: rules.archive_after_days(),
+            strip_location: rules.strip_location(),
             storage_limit_bytes: gateway.settings.default_quota_bytes,
             limits: limits_of(rules),
             users,
@@ -165,6 +167,7 @@ fn limits_of(rules: &CompanyRules) -> CompanyLimits {
         scan: limits.scan,
         unscanned: limits.unscanned,
         archive_after_days: limits.archive_after_days,
+        strip_location: limits.strip_location,
     }
 }
 

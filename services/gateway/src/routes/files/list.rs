@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 use waybill_access::{Wanted, scan_filter};
 use waybill_api::files::{ListQuery, Listed, PreviewFilter, ProcessingStatus, View};
-use waybill_domain::access::{FileFacts, ShownShare};
+use waybill_domain::access::{FileFacts, ShownShare, Viewer};
 use waybill_http_kit::{Principal, Problem, RequestId};
 use waybill_read_model::queries::{
     Association, File, FileFilter, PageKey, SharedFile, SharedKey, SharedPage, list_files, list_shared,
@@ -69,10 +69,17 @@ struct FilePage {
     next_cursor: Option<String>,
 }
 
+/// Viewer of a list, and the members that it has.
+#[derive(Clone, Copy)]
+struct Seen {
+    viewer: Viewer,
+    view: View,
+}
+
 /// Returns a file with the members of a view.
-fn item_of(view: View, file: File, facts: Option<&FileFacts>, association: Option<Association>) -> Item {
-    let file = shown(file, facts);
-    let file = match view {
+fn item_of(seen: Seen, file: File, facts: Option<&FileFacts>, association: Option<Association>) -> Item {
+    let file = shown(file, facts, seen.viewer);
+    let file = match seen.view {
         View::Full => Shown::Full(Box::new(file)),
         View::List => Shown::List(Listed {
             id: file.id,
@@ -219,7 +226,7 @@ async fn own_page(
     let gone = |file: &File| facts.get(&UploadId(file.id)).is_some_and(|facts| facts.is_deleted || facts.is_purged);
     let items = files.into_iter().filter(|file| !gone(file)).map(|file| {
         let facts = facts.get(&UploadId(file.id));
-        item_of(view, file, facts, None)
+        item_of(Seen { viewer: viewer(principal), view }, file, facts, None)
     });
     let items = items.collect();
     Ok(Page { items, next })
@@ -270,7 +277,7 @@ async fn shared_page(
     };
     let items = found.into_iter().filter_map(seen).map(|shared| {
         let facts = facts.get(&UploadId(shared.file.id));
-        item_of(view, shared.file, facts, Some(shared.association))
+        item_of(Seen { viewer: asks, view }, shared.file, facts, Some(shared.association))
     });
     Ok(Page { items: items.collect(), next })
 }

@@ -4,14 +4,17 @@ pub(crate) mod change;
 pub(crate) mod list;
 pub(crate) mod show;
 
-use waybill_domain::access::{Denied, FileFacts};
+use crate::application::plain::described_for;
+use waybill_domain::access::{Denied, FileFacts, Viewer};
 use waybill_domain::media_type;
 use waybill_read_model::queries::File;
 use waybill_schema::ProcessingStatus;
 
-/// Returns a file as the user sees it: with the status that follows from its virus scan, and with the download URL if it can
+/// Returns a file as the viewer sees it: with the status that follows from its virus scan, with the size and digest of the bytes that
+/// the viewer gets, and with the download URL if it can
 /// be read. The column of the URL in the read model is always NULL.
-pub(crate) fn shown(mut file: File, facts: Option<&FileFacts>) -> File {
+pub(crate) fn shown(file: File, facts: Option<&FileFacts>, viewer: Viewer) -> File {
+    let mut file = described_for(file, facts, viewer);
     let cleared = facts.map_or(Ok(()), FileFacts::clearance);
     if let (true, Err(why)) = (file.is_processed, cleared) {
         file.is_processed = false;

@@ -1,5 +1,6 @@
 //! `GET /v1/files/{id}`, and the lookup of a file together with the user's access to it.
 
+use crate::application::access::viewer;
 use crate::application::files::find::find;
 use crate::application::gateway::Gateway;
 use crate::http::parameters::MinPosition;
@@ -30,5 +31,5 @@ pub(crate) async fn show(
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Problem> {
     let (file, facts) = find(&request, &principal, id, &gateway, Operation::View).await?;
-    Ok(private(HttpResponse::Ok()).json(shown(file, Some(&facts))))
+    Ok(private(HttpResponse::Ok()).json(shown(file, Some(&facts), viewer(&principal))))
 }

@@ -1,9 +1,10 @@
 //! `GET /d/{token}`: downloads with a download token.
 
 use crate::application::access::denied;
-use crate::application::content::{key_of, send_noted};
+use crate::application::content::{Source, key_of, send_noted};
 use crate::application::files::viewer::{Found, find_for};
 use crate::application::gateway::Gateway;
+use crate::application::plain::{described, form_for};
 use crate::application::tokens::{Download, hash, parse};
 use crate::http::download::{Prepared, check_readable, check_restored, disposition, prepare, without_bytes};
 use crate::http::parameters::{Bytes, RangeHeaders};
@@ -91,7 +92,10 @@ pub(crate) async fn download(
     request.extensions_mut().insert(ValidToken);
     check_readable(&file)?;
     check_restored(&file)?;
-    let (answer, range) = match prepare(&request, &file)? {
+    let form = form_for(&gateway, &file, &facts, None).await?;
+    let plain = form.as_ref().map(|form| described(&file, form));
+    let shown = plain.as_ref().unwrap_or(&file);
+    let (answer, range) = match prepare(&request, shown)? {
         Prepared::Done(answer) => return Ok(answer),
         Prepared::Body(answer, range) => (answer, range),
     };
@@ -105,7 +109,7 @@ pub(crate) async fn download(
     let slot = gateway.at_once.download_by_link(company, token, id.address)?;
     // The store can only send the bytes that it has, which are those of the file unless the object is compressed. Clients may not
     // reach the cold bucket.
-    let redirect_to = match gateway.tokens.is_redirected(&issued) {
+    let redirect_to = match gateway.tokens.is_redirected(&issued) && form.is_none() {
         true => Some(key_of(&gateway, &file).await?).filter(|key| !names::is_compressed(key) && !names::is_cold(key)),
         false => None,
     };
@@ -114,7 +118,7 @@ pub(crate) async fn download(
         request: new_id(),
         by,
         range,
-        size_bytes: file.size_bytes.unsigned_abs(),
+        size_bytes: shown.size_bytes.unsigned_abs(),
         now: now(),
         has_waited: false,
         stopped: BTreeSet::new(),
@@ -147,7 +151,8 @@ pub(crate) async fn download(
     let transfer =
         Transfer::new(gateway.access.clone(), company, viewer, Credential::Link { token, issued_at }, facts, seen);
     let sending = gateway.tokens.begin_sending(download, range);
-    send_noted(&gateway, &file, answer, range, Some(sending), slot, transfer).await
+    let source = Source { file: &file, form: form.as_ref() };
+    send_noted(&gateway, source, answer, range, Some(sending), slot, transfer).await
 }
 
 fn by(request: &HttpRequest, id: RequestId) -> By {
