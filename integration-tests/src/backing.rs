@@ -187,6 +187,8 @@ impl Backing {
             "--allowed-origins=https://app.example",
             "--projector-lease-ms=2000",
             "--worker-budget-mib=256",
+            // Tests wait for work that would wait for them.
+            "--content-max-busy=100",
         ]
         .map(str::to_owned)
         .to_vec();

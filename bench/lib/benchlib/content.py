@@ -9,7 +9,7 @@ import subprocess
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Dict, List
+from typing import Dict, List, Tuple
 
 from stacklib import apt, clamd
 from stacklib.console import StackError, say
@@ -61,9 +61,14 @@ class Content:
     works: List[Work] = field(default_factory=list)
     # Milliseconds from the request that completes an upload to its answer after the verification.
     idle_ms: List[float] = field(default_factory=list)
+    # The same with queued work that waits while the machine is busy, and with work that never waits.
     queued_ms: List[float] = field(default_factory=list)
-    # Number of queued files when the last verification was timed.
+    never_waiting_ms: List[float] = field(default_factory=list)
+    # Number of files without previews when the last verification was timed.
     still_queued: int = 0
+    never_waiting_queued: int = 0
+    # Seconds from the last verification until all queued files were processed.
+    rest_s: float = 0.0
 
 
 class Pipeline:
@@ -117,18 +122,29 @@ def measure(rig: Rig) -> Content:
     small = [pictures["small"][number % len(pictures["small"])] for number in range(QUEUED)]
     result.works.append(_work(rig, env, "previews of pictures of 0.5 megapixels", unscanned, small[:300], "image/jpeg", "preview"))
 
-    say(f"  {QUEUED:,} scans and previews are queued, and {_VERIFICATIONS} verifications")
+    result.queued_ms, result.still_queued, result.rest_s = _verify_with_queue(rig, env, unscanned, small)
+    never_waiting = {**env, "WAYBILL_CONTENT_MAX_BUSY": "100"}
+    result.never_waiting_ms, result.never_waiting_queued, _ = _verify_with_queue(rig, never_waiting, unscanned, small)
+    return result
+
+
+def _verify_with_queue(
+    rig: Rig, env: Dict[str, str], timed: Pipeline, contents: List[bytes]
+) -> Tuple[List[float], int, float]:
+    """Times verifications while scans and previews are queued. Returns the times in milliseconds, the number of files without
+    previews at the end, and the seconds until they had them."""
+    say(f"  {len(contents):,} scans and previews are queued, and {_VERIFICATIONS} verifications")
     _stop(rig)
-    queued = Pipeline(rig, "inform")
-    for content in small:
+    queued, times = Pipeline(rig, "inform"), []
+    for content in contents:
         queued.send(content, "image/jpeg")
     quiet.until_done(rig)
     _start(rig, env)
-    while len(result.queued_ms) < _VERIFICATIONS and queued.left("preview") + queued.left("scan") > 0:
-        result.queued_ms.extend(unscanned.verify() for _ in range(_VERIFICATIONS // 4))
-    result.still_queued = queued.left("preview")
+    while len(times) < _VERIFICATIONS and queued.left("preview") + queued.left("scan") > 0:
+        times.extend(timed.verify() for _ in range(_VERIFICATIONS // 4))
+    left, began = queued.left("preview"), time.perf_counter()
     _until(lambda: queued.left("preview") + queued.left("scan") == 0, "the queued files were not processed")
-    return result
+    return times, left, time.perf_counter() - began
 
 
 def _work(

@@ -100,14 +100,16 @@ def content(result: Content) -> str:
         f"{work.peak_kib['content'] / 1024:,.0f}",
     ] for work in result.works]
     verified = [[what, f"{percentile(ms, 0.5):.1f}", f"{percentile(ms, 0.99):.1f}", f"{len(ms):,}"]
-                for what, ms in (("idle", result.idle_ms), ("with queued scans and previews", result.queued_ms))]
+                for what, ms in (("idle", result.idle_ms), ("with queued scans and previews", result.queued_ms),
+                                 ("the same with `WAYBILL_CONTENT_MAX_BUSY=100`", result.never_waiting_ms))]
     return "\n\n".join([
         "### The role content",
         _table(["work", "files", "files/s", "CPU ms per file: content and its child processes", "clamd", "store", "nats",
                 "postgres", "peak MiB of content"], rows),
         "Milliseconds from the completion of an upload of 100 KB to its verification:",
         _table(["role content", "p50", "p99", "uploads"], verified),
-        f"{result.still_queued:,} previews were still queued after the last of these uploads.",
+        f"After the last of these uploads, {result.still_queued:,} previews were still queued, which took another "
+        f"{result.rest_s:.0f} s; with 100, {result.never_waiting_queued:,}.",
     ])
 
 

@@ -1,6 +1,7 @@
 //! Makes the missing previews of files once, for `waybill previews`.
 
 use crate::config::Config;
+use crate::pace::Pace;
 use crate::previews::{Done, Previews, Turn};
 use crate::renderer::RenderError;
 use futures_util::{StreamExt, stream};
@@ -49,7 +50,7 @@ pub async fn preview_all(
     company: Option<CompanyId>,
     again: bool,
 ) -> Result<Previewed, PreviewAllError> {
-    let previews = Previews::new(&config);
+    let previews = Previews::new(&config, Pace::off());
     previews.renderer.check().await?;
     for partition in config.repository.log().partitions().all() {
         // The rules of the companies come from the log. This ends with the process.

@@ -66,17 +66,16 @@ async fn on_a_thread(work: Arc<Background>, shutdown: Shutdown) -> Result<(), &'
 
 impl Background {
     async fn search_on(&self) {
-        let Config { settings, nats, repository, .. } = &self.config;
-        let partitions = repository.log().partitions().all();
+        let config = &self.config;
         let compress = async {
             if let Some(compressor) = &self.compressor {
-                search_on(compressor, &self.announced, nats, partitions.clone(), settings.search_every()).await;
+                search_on(compressor, &self.announced, config, config.settings.search_every()).await;
             }
         };
         let archive = async {
             if let Some(archiver) = &self.archiver {
-                let every = Duration::from_secs(settings.archive_every_s);
-                search_on(archiver, &self.announced, nats, partitions.clone(), every).await;
+                let every = Duration::from_secs(config.settings.archive_every_s);
+                search_on(archiver, &self.announced, config, every).await;
             }
         };
         tokio::join!(compress, archive);

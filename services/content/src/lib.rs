@@ -22,6 +22,7 @@ mod moving;
 mod new_files;
 pub mod once;
 mod overdue;
+mod pace;
 mod previews;
 mod renderer;
 mod replaced;

@@ -31,15 +31,16 @@ impl Step for Scanner {
     async fn react(&self, recorded: &Recorded, attempt: i64) -> Outcome {
         let Some(file) = verified_file(recorded) else { return Outcome::Done };
         let company = recorded.subject.company;
-        match self.access.scan_rules(company).await {
+        let rules = match self.access.scan_rules(company).await {
             Ok(rules) if rules.policy == ScanPolicy::Off => return Outcome::Done,
-            Ok(_) => {}
+            Ok(rules) => rules,
             Err(error) => {
                 tracing::debug!(position = %recorded.position, %error, "cannot read the rules of a company");
                 return Outcome::Failed;
             }
-        }
+        };
         let Some(_place) = self.places.take(company) else { return Outcome::NoPlace };
+        self.turn(rules).await;
         match scan_file(self, Turn::New, company, file, Causation::Event(recorded.position)).await {
             Ok(()) => Outcome::Done,
             Err(ScanError::NoPlace) => Outcome::NoPlace,

@@ -3,6 +3,7 @@
 use crate::clamd::ClamdError;
 use crate::config::Config;
 use crate::new_files::is_of_clamd;
+use crate::pace::Pace;
 use crate::scan::{ScanError, Turn, scan_file};
 use crate::scanner::Scanner;
 use futures_util::{StreamExt, stream};
@@ -46,7 +47,7 @@ pub enum ScanAllError {
 /// # Errors
 /// [`ScanAllError`].
 pub async fn scan_all(config: Config, company: Option<CompanyId>, again: bool) -> Result<Scanned, ScanAllError> {
-    let scanner = Scanner::new(&config).ok_or(ScanAllError::NoClamd)?;
+    let scanner = Scanner::new(&config, Pace::off()).ok_or(ScanAllError::NoClamd)?;
     scanner.clamd.version().await?;
     let turn = if again { Turn::Again } else { Turn::Found };
     let at_once = scanner.settings.scans_at_once as usize;

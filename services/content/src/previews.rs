@@ -6,6 +6,7 @@ use crate::context::context;
 use crate::failures::Failures;
 use crate::metrics;
 use crate::new_files::verified_file;
+use crate::pace::Pace;
 use crate::renderer::{Blame, Refused, RenderError, Renderer};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -49,6 +50,7 @@ pub(crate) struct Previews {
     is_possible: AtomicBool,
     /// Failures that single files may have caused.
     failures: Failures,
+    pace: Pace,
 }
 
 /// Reason why previews were not made. They are tried again.
@@ -181,7 +183,7 @@ fn readable_file(recorded: &Recorded) -> Option<FileId> {
 }
 
 impl Previews {
-    pub(crate) fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config, pace: Pace) -> Self {
         Self {
             repository: config.repository.clone(),
             access: config.access.clone(),
@@ -191,6 +193,7 @@ impl Previews {
             places: Places::new(config.settings.previews.previews_at_once as usize),
             is_possible: AtomicBool::new(false),
             failures: Failures::default(),
+            pace,
         }
     }
 
@@ -268,6 +271,10 @@ impl Previews {
             Turn::Place if is_work => Some(self.places.take(company).ok_or(PreviewError::NoPlace)?),
             Turn::Place | Turn::Own => None,
         };
+        // Others wait for a picture without metadata.
+        if is_work && to_strip == location::Step::Nothing {
+            self.pace.turn().await;
+        }
         let size_bytes = upload.grid().size_bytes;
         let verified = Verified { company, file, sha256: *sha256, size_bytes, storage_key };
         self.strip(verified, to_strip, causation).await?;

@@ -4,14 +4,17 @@ use crate::clamd::Clamd;
 use crate::config::Config;
 use crate::failures::Failures;
 use crate::metrics;
+use crate::pace::Pace;
 use crate::settings::ContentSettings;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Semaphore;
 use waybill_access::Access;
 use waybill_compression::FileBytes;
+use waybill_domain::scan::ScanRules;
 use waybill_read_model::Database;
 use waybill_repository::Repository;
+use waybill_schema::ScanPolicy;
 use waybill_service_kit::places::Places;
 
 /// Connections and limits of the virus scans.
@@ -34,11 +37,12 @@ pub(crate) struct Scanner {
     /// Permit for the scan of a large file that the search finds.
     pub(crate) searching_large: Semaphore,
     pub(crate) failures: Failures,
+    pub(crate) pace: Pace,
 }
 
 impl Scanner {
     /// Returns `None` without an address of clamd.
-    pub(crate) fn new(config: &Config) -> Option<Self> {
+    pub(crate) fn new(config: &Config, pace: Pace) -> Option<Self> {
         let at_once = config.settings.scans_at_once as usize;
         Some(Self {
             clamd: Clamd { address: config.settings.clamd.clone()?, timeout: config.settings.clamd_timeout() },
@@ -48,6 +52,7 @@ impl Scanner {
             searching: Semaphore::new((at_once / 2).max(1)),
             searching_large: Semaphore::new(1),
             failures: Failures::default(),
+            pace,
             nats: config.nats.clone(),
             repository: config.repository.clone(),
             access: config.access.clone(),
@@ -55,6 +60,13 @@ impl Scanner {
             database: config.database.clone(),
             settings: config.settings.clone(),
         })
+    }
+
+    /// Waits until a file of a company with these rules may be scanned. Somebody may wait for a scan that is required.
+    pub(crate) async fn turn(&self, rules: ScanRules) {
+        if rules.policy != ScanPolicy::Require {
+            self.pace.turn().await;
+        }
     }
 
     /// Returns `true` if clamd could scan when it was last asked, or did so since.

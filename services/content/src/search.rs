@@ -193,6 +193,7 @@ async fn search_company(
 async fn scan(scanner: &Scanner, company: CompanyId, file: FileId) -> Result<bool, SearchError> {
     // The semaphore is never closed.
     let Ok(_permit) = scanner.searching.acquire().await else { return Ok(false) };
+    scanner.turn(scanner.access.scan_rules(company).await?).await;
     let causation = Causation::Request(waybill_service_kit::new_id());
     let Err(error) = scan_file(scanner, Turn::Found, company, file, causation).await else { return Ok(true) };
     if is_of_clamd(&error) && !scanner.clamd.can_scan().await {

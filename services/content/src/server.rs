@@ -1,6 +1,7 @@
 //! Starts and stops the role `content`.
 
 use crate::config::Config;
+use crate::pace::Pace;
 use crate::previews::Previews;
 use crate::replaced::Replaced;
 use crate::scanner::Scanner;
@@ -40,7 +41,7 @@ impl Server {
         let partitions = config.repository.log().partitions().all();
         start_previews(&config, partitions.clone(), &mut tasks, shutdown);
         start_background(&config, partitions.clone(), &mut tasks, shutdown);
-        match Scanner::new(&config).map(Arc::new) {
+        match Scanner::new(&config, Pace::new(config.settings.content_max_busy)).map(Arc::new) {
             None => tracing::info!("files are not scanned for viruses, because WAYBILL_CLAMD is not set"),
             Some(scanner) => {
                 metrics::CLAMD_UP.set(0);
@@ -79,7 +80,7 @@ fn start_previews(config: &Config, partitions: Range<u32>, tasks: &mut JoinSet<(
         tasks.spawn(delete_consumers(nats, partitions, shutdown));
         return;
     }
-    let previews = Arc::new(Previews::new(config));
+    let previews = Arc::new(Previews::new(config, Pace::new(config.settings.content_max_busy)));
     metrics::RENDERER_UP.set(0);
     let (is_on, watching) = watch::channel(true);
     for partition in partitions {

@@ -97,6 +97,11 @@ pub struct ContentSettings {
         value_parser = clap::value_parser!(i64).range(0..=315_360_000)
     )]
     pub reconcile_older_than_s: i64,
+    /// Share of the processors in percent up to which other processes may use the machine while the role begins work for which nobody
+    /// waits: previews, compression, archival, and scans that are not required. Above it, such work begins only every five seconds.
+    /// Set it to 100 on a machine for this role alone
+    #[arg(long, env = "WAYBILL_CONTENT_MAX_BUSY", default_value_t = 40, value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub content_max_busy: u32,
     /// Interval in milliseconds at which the role searches for companies and files to scan, and for files to compress
     #[arg(long, env = "WAYBILL_CONTENT_SEARCH_MS", default_value_t = 10_000)]
     pub content_search_ms: u64,

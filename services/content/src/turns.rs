@@ -1,5 +1,7 @@
 //! Work on the files of many companies: in each round, on some files of every company.
 
+use crate::config::Config;
+use crate::pace::Pace;
 use crate::share::Announced;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -50,33 +52,24 @@ pub(crate) trait Work {
 }
 
 /// Searches for files and works on them, again and again.
-pub(crate) async fn search_on<W: Work>(
-    work: &W,
-    announced: &Announced,
-    nats: &async_nats::Client,
-    partitions: std::ops::Range<u32>,
-    every: Duration,
-) {
+pub(crate) async fn search_on<W: Work>(work: &W, announced: &Announced, config: &Config, every: Duration) {
+    let pace = Pace::new(config.settings.content_max_busy);
     loop {
         tokio::time::sleep(every).await;
         if announced.share().is_none() {
             continue;
         }
-        if let Err(error) = search(work, nats, partitions.clone()).await {
+        if let Err(error) = search(work, config, &pace).await {
             tracing::warn!(%error, work = W::NAME, "cannot work on files; will try again");
             tokio::time::sleep(BEGIN_AGAIN_AFTER).await;
         }
     }
 }
 
-async fn search<W: Work>(
-    work: &W,
-    nats: &async_nats::Client,
-    partitions: std::ops::Range<u32>,
-) -> Result<(), SearchError> {
+async fn search<W: Work>(work: &W, config: &Config, pace: &Pace) -> Result<(), SearchError> {
     // Before the first event, so that no replaced object is missed.
-    for partition in partitions {
-        Reactions::create(nats, Passing::Replaced, partition).await?;
+    for partition in config.repository.log().partitions().all() {
+        Reactions::create(&config.nats, Passing::Replaced, partition).await?;
     }
     let (mut done, mut finished): (HashMap<CompanyId, FileId>, HashSet<CompanyId>) = Default::default();
     let mut failed = None;
@@ -100,6 +93,7 @@ async fn search<W: Work>(
                 finished.insert(after);
             }
             for file in files {
+                pace.turn().await;
                 work.work(company, file).await?;
                 done.insert(after, file);
                 is_end = false;
