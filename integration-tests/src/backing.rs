@@ -187,8 +187,6 @@ impl Backing {
             "--allowed-origins=https://app.example",
             "--projector-lease-ms=2000",
             "--worker-budget-mib=256",
-            // Tests wait for work that would wait for them.
-            "--content-max-busy=100",
         ]
         .map(str::to_owned)
         .to_vec();
@@ -211,6 +209,8 @@ impl Backing {
         if ROLES.contains(&role) {
             // The program of the test is not `waybill`.
             args.push(format!("--render-program={}", settings("WAYBILL_TEST_BIN")));
+            // Tests wait for work that would wait for them.
+            args.push("--content-max-busy=100".to_owned());
         }
         // Arguments in `more` replace those with the same name.
         let name = |arg: &String| arg.split('=').next().map(str::to_owned);

@@ -59,18 +59,24 @@ pub(crate) async fn search_on<W: Work>(work: &W, announced: &Announced, config: 
         if announced.share().is_none() {
             continue;
         }
-        if let Err(error) = search(work, config, &pace).await {
+        if let Err(error) = search_for_replacement(work, config, &pace).await {
             tracing::warn!(%error, work = W::NAME, "cannot work on files; will try again");
             tokio::time::sleep(BEGIN_AGAIN_AFTER).await;
         }
     }
 }
 
-async fn search<W: Work>(work: &W, config: &Config, pace: &Pace) -> Result<(), SearchError> {
+/// Works on files whose objects are replaced.
+async fn search_for_replacement<W: Work>(work: &W, config: &Config, pace: &Pace) -> Result<(), SearchError> {
     // Before the first event, so that no replaced object is missed.
     for partition in config.repository.log().partitions().all() {
         Reactions::create(&config.nats, Passing::Replaced, partition).await?;
     }
+    search(work, pace).await
+}
+
+/// Works on all files that a search finds.
+pub(crate) async fn search<W: Work>(work: &W, pace: &Pace) -> Result<(), SearchError> {
     let (mut done, mut finished): (HashMap<CompanyId, FileId>, HashSet<CompanyId>) = Default::default();
     let mut failed = None;
     loop {

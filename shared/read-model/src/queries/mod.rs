@@ -42,7 +42,10 @@ pub use filter::{FileFilter, ScanFilter};
 pub use history::shares_and_tokens_of;
 pub use objects::{KeptFile, kept_files, referenced_keys};
 pub use plans::{plan_of_access, plan_of_listing};
-pub use preview::{FileKey, Preview, PreviewPage, ShownVariant, files_to_preview, files_to_strip, overdue_previews};
+pub use preview::{
+    FileKey, Preview, PreviewPage, ShownVariant, files_to_preview, files_to_strip, next_company_that_strips,
+    overdue_previews,
+};
 pub use quota::find_quota;
 pub use scan::{
     Scan, ScanPage, Unscanned, companies_with_scans, files_to_scan, not_infected_with_same_bytes,

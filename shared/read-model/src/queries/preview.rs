@@ -129,6 +129,13 @@ impl From<KeyRow> for FileKey {
     }
 }
 
+/// Row of a query that selects only an id.
+#[derive(QueryableByName)]
+struct IdRow {
+    #[diesel(sql_type = diesel::sql_types::Uuid)]
+    id: Uuid,
+}
+
 #[derive(QueryableByName)]
 struct Row {
     #[diesel(sql_type = diesel::sql_types::Uuid)]
@@ -218,9 +225,26 @@ pub fn overdue_previews(
     })
 }
 
-/// Returns up to `limit` pictures, documents and videos after `after`, ordered by company and id, that were created before `until` and
-/// whose metadata was not looked at although their company wants it. There are few of them, except after a company has changed its
-/// policy.
+/// Returns the next company after `after` whose policy removes the metadata of pictures.
+///
+/// # Errors
+/// [`ReadModelError`].
+pub fn next_company_that_strips(
+    connection: &mut AsyncPgConnection,
+    after: CompanyId,
+) -> BoxFuture<'_, Result<Option<CompanyId>, ReadModelError>> {
+    Box::pin(async move {
+        let text = format!("SELECT c.id FROM company c WHERE {STRIPS} AND c.id > :after ORDER BY c.id LIMIT 1");
+        let found: Vec<IdRow> = Statement::new(&text, [("after", Bind::Uuid(after.0))])
+            .load(connection)
+            .await
+            .map_err(ReadModelError::query("searching for companies that remove metadata"))?;
+        Ok(found.into_iter().next().map(|row| CompanyId(row.id)))
+    })
+}
+
+/// Returns up to `limit` pictures, documents and videos of a company after `after` that were created before `until` and whose metadata
+/// was not looked at. There are few of them, except after a company has changed its policy.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -229,28 +253,23 @@ pub fn files_to_strip(
     after: FileKey,
     until: DateTime<Utc>,
     limit: i64,
-) -> BoxFuture<'_, Result<Vec<FileKey>, ReadModelError>> {
+) -> BoxFuture<'_, Result<Vec<FileId>, ReadModelError>> {
     Box::pin(async move {
         // The conditions are those of the index `file_with_location`.
-        let text = format!(
-            "SELECT f.company_id, f.id FROM company c CROSS JOIN LATERAL ( \
-                SELECT company_id, id FROM file WHERE company_id = c.id AND location IS NULL AND is_processed \
+        let text = "SELECT id FROM file WHERE company_id = :company AND location IS NULL AND is_processed \
                 AND purged_at IS NULL AND deleted_at IS NULL \
                 AND (preview IS NOT NULL OR mime_type LIKE 'image/%' OR mime_type LIKE 'video/%') \
-                AND storage_tier <> 'archive' AND created_at < :until AND (c.id > :company OR id > :file) \
-                ORDER BY id LIMIT :limit) f \
-             WHERE c.id >= :company AND {STRIPS} ORDER BY f.company_id, f.id LIMIT :limit"
-        );
+                AND storage_tier <> 'archive' AND created_at < :until AND id > :file ORDER BY id LIMIT :limit";
         let binds = [
             ("company", Bind::Uuid(after.company_id.0)),
             ("file", Bind::Uuid(after.file_id.0)),
             ("until", Bind::Time(until)),
             ("limit", Bind::BigInt(limit)),
         ];
-        let found: Vec<KeyRow> = Statement::new(&text, binds)
+        let found: Vec<IdRow> = Statement::new(text, binds)
             .load(connection)
             .await
             .map_err(ReadModelError::query("searching for files whose metadata was not looked at"))?;
-        Ok(found.into_iter().map(FileKey::from).collect())
+        Ok(found.into_iter().map(|row| UploadId(row.id)).collect())
     })
 }
