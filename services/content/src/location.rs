@@ -42,7 +42,7 @@ impl Previews {
     }
 
     /// Records the result of removing the metadata of a file.
-    pub(crate) async fn record_stripped(
+    async fn record_stripped(
         &self,
         company: CompanyId,
         file: FileId,

@@ -28,7 +28,7 @@ use waybill_repository::{
 use waybill_schema::events::{FileEvent, FileVerified, PreviewFailed, PreviewsMade, UploadEvent};
 use waybill_schema::{
     ByteRange, Causation, CompanyId, Entity, Event, FileId, LocationPolicy, PreviewFailure, PreviewSet, Recorded,
-    Sha256Digest, StoredVariant, Stripped, names,
+    Sha256Digest, StoredVariant, names,
 };
 use waybill_service_kit::new_id;
 use waybill_service_kit::places::Places;
@@ -146,14 +146,12 @@ impl Step for Previews {
             return Outcome::Failed;
         };
         tracing::error!(position = %recorded.position, file_id = %file, ?reason, "previews of a file are given up");
-        let recorded = match error {
-            PreviewError::Strip(_) => self.record_stripped(company, file, Stripped::Unsupported, causation).await,
-            _ => self.record_failure(company, file, reason, causation).await.map(drop),
-        };
-        match recorded {
-            // The previews of the file are not made yet.
-            Ok(()) if matches!(error, PreviewError::Strip(_)) => Outcome::Failed,
-            Ok(()) => Outcome::Done,
+        if matches!(error, PreviewError::Strip(_)) {
+            // The search tries again. Others cannot read the file before that.
+            return Outcome::Done;
+        }
+        match self.record_failure(company, file, reason, causation).await {
+            Ok(_) => Outcome::Done,
             Err(_) => Outcome::Failed,
         }
     }

@@ -147,13 +147,13 @@ impl Renderer {
         Programs { heic: self.heic.is_some(), video: self.video.is_some() }
     }
 
-    /// Checks whether the program can be started and restricted, and then decodes a picture.
+    /// Checks whether the program can be started and restricted, and then decodes a picture and finds that it has no metadata.
     pub(crate) async fn check(&self) -> Result<(), RenderError> {
-        let picture = stream::once(future::ready(Ok(Bytes::from_static(PICTURE))));
-        match self.render(Kind::Own, picture).await? {
-            Ok(_) => Ok(()),
-            Err(_) => Err(RenderError::Unfit),
-        }
+        let picture = || stream::once(future::ready(Ok(Bytes::from_static(PICTURE))));
+        let rendered = self.render(Kind::Own, picture()).await?;
+        let stripped = self.strip(PICTURE.len() as u64, picture()).await?;
+        let is_fit = rendered.is_ok() && stripped == Ok(Stripped::Absent);
+        if is_fit { Ok(()) } else { Err(RenderError::Unfit) }
     }
 
     /// Has the previews of a file made.

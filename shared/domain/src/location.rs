@@ -52,7 +52,7 @@ pub fn may_have_place(sniffed: Option<&str>, declared: &str) -> bool {
 /// not recognised.
 fn is_supported(sniffed: Option<&str>, declared: &str) -> bool {
     let known = sniffed.filter(|sniffed| *sniffed != media_type::ANY);
-    matches!(essence(known.unwrap_or(declared)).as_str(), "image/jpeg" | "image/png" | "image/webp")
+    matches!(essence(known.unwrap_or(declared)).as_str(), "image/apng" | "image/jpeg" | "image/png" | "image/webp")
 }
 
 /// Returns `true` if a form can be one of a file of `size_bytes`: its pieces are in ascending order, within the file and few.

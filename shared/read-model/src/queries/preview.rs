@@ -173,10 +173,10 @@ pub fn files_to_preview(
         // Reads a bounded number of rows, however few of them are due. A client may not have said the type.
         let text = format!(
             "SELECT f.company_id, f.id, f.is_processed AND f.purged_at IS NULL AND f.deleted_at IS NULL \
-                AND (f.mime_type LIKE 'image/%' OR f.mime_type LIKE 'video/%' \
-                    OR f.mime_type IN ('application/pdf', 'application/octet-stream')) \
-                AND (f.preview IS NULL OR (:again AND f.preview->>'failure' IS NOT NULL) \
-                    OR (f.location IS NULL AND EXISTS (SELECT FROM company c WHERE c.id = f.company_id AND {STRIPS}))) AS due \
+                AND (((f.mime_type LIKE 'image/%' OR f.mime_type LIKE 'video/%' \
+                        OR f.mime_type IN ('application/pdf', 'application/octet-stream')) \
+                    AND (f.preview IS NULL OR (:again AND f.preview->>'failure' IS NOT NULL))) \
+                  OR (f.location IS NULL AND EXISTS (SELECT FROM company c WHERE c.id = f.company_id AND {STRIPS}))) AS due \
                 FROM file f WHERE (f.company_id, f.id) > (:company, :file) ORDER BY f.company_id, f.id LIMIT :limit"
         );
         let binds = [

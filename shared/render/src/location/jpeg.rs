@@ -42,7 +42,7 @@ pub(super) fn pieces(bytes: &[u8]) -> Option<Pieces> {
             _ => at = end,
         }
     }
-    let new = kept.orientation.map(|orientation| {
+    let new = kept.orientation().map(|orientation| {
         let tiff = tiff_of(orientation);
         let length = u8::try_from(2 + EXIF.len() + tiff.len()).unwrap_or(u8::MAX);
         [&[0xff, 0xe1, 0, length], EXIF, &tiff].concat()

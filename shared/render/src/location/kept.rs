@@ -11,15 +11,19 @@ pub(super) const EXIF: &[u8] = b"Exif\0\0";
 pub(super) struct Kept {
     /// Ascending ranges of the picture.
     pub(super) ranges: Vec<Range<usize>>,
-    /// Orientation in EXIF, if it is not the normal one.
+    /// Orientation in the first EXIF that has one.
     pub(super) orientation: Option<Orientation>,
 }
 
 impl Kept {
     /// Reads the orientation from EXIF (TIFF without the header of JPEG).
     pub(super) fn see_exif(&mut self, tiff: &[u8]) {
-        let found = Orientation::from_exif_chunk(tiff).filter(|found| *found != Orientation::NoTransforms);
-        self.orientation = self.orientation.or(found);
+        self.orientation = self.orientation.or_else(|| Orientation::from_exif_chunk(tiff));
+    }
+
+    /// Returns the orientation that must be written: one that is not the normal one.
+    pub(super) fn orientation(&self) -> Option<Orientation> {
+        self.orientation.filter(|orientation| *orientation != Orientation::NoTransforms)
     }
 }
 

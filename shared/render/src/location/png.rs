@@ -32,7 +32,7 @@ pub(super) fn pieces(bytes: &[u8]) -> Option<Pieces> {
             break;
         }
     }
-    let new = kept.orientation.map(|orientation| {
+    let new = kept.orientation().map(|orientation| {
         let chunk = [b"eXIf".as_slice(), &tiff_of(orientation)].concat();
         let length = u32::try_from(chunk.len() - 4).unwrap_or(u32::MAX).to_be_bytes();
         let crc = u32::try_from(checksum(CrcAlgorithm::Crc32IsoHdlc, &chunk)).unwrap_or(u32::MAX).to_be_bytes();

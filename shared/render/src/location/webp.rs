@@ -33,7 +33,7 @@ pub(super) fn pieces(bytes: &[u8]) -> Option<Pieces> {
         return None;
     }
     // Only the extended format has EXIF.
-    let exif = kept.orientation.filter(|_| flags_at.is_some()).map(|orientation| {
+    let exif = kept.orientation().filter(|_| flags_at.is_some()).map(|orientation| {
         let tiff = tiff_of(orientation);
         [b"EXIF".as_slice(), &u32::try_from(tiff.len()).unwrap_or(u32::MAX).to_le_bytes(), &tiff].concat()
     });

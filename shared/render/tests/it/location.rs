@@ -127,6 +127,15 @@ fn pixels_colours_and_orientation_remain_and_everything_else_is_gone() {
 }
 
 #[test]
+fn the_first_orientation_counts() {
+    for (first, second) in [(1, 6), (6, 1), (3, 6)] {
+        let mut original = encoded(ImageFormat::Jpeg, second);
+        put_in(&mut original, 20, &segment(0xe1, &[b"Exif\0\0".as_slice(), &exif(first)].concat()));
+        assert_eq!(seen(&stripped(&original).unwrap()).orientation, first);
+    }
+}
+
+#[test]
 fn a_picture_without_metadata_stays_as_it_is() {
     for format in [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::WebP] {
         let mut bytes = Vec::new();
