@@ -50,8 +50,10 @@ pub(super) fn pieces(bytes: &[u8]) -> Option<Pieces> {
     has_scan.then(|| Pieces::keep_all(&kept.ranges, first_at, new.unwrap_or_default()))
 }
 
-/// Returns the segment at a position, with the fill bytes before it. `None` at the end, also if it comes too early.
+/// Returns the next segment from a position on, with the fill bytes before it. Like decoders, leaves out bytes before it that are no
+/// marker. `None` at the end, also if it comes too early.
 fn segment(bytes: &[u8], at: usize) -> Option<Segment<'_>> {
+    let at = at + bytes.get(at..)?.windows(2).position(|two| two[0] == 0xff && two[1] != 0)?;
     let rest = bytes.get(at..)?;
     let fill = rest.iter().take_while(|byte| **byte == 0xff).count();
     let code = *rest.get(fill).filter(|_| fill > 0)?;

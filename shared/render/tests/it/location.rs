@@ -136,6 +136,16 @@ fn the_first_orientation_counts() {
 }
 
 #[test]
+fn bytes_between_segments_are_left_out() {
+    let mut original = encoded(ImageFormat::Jpeg, 6);
+    let table = original.windows(2).position(|two| two == b"\xff\xdb").unwrap();
+    put_in(&mut original, table, b"\0stray\xff\0");
+    let plain = stripped(&original).unwrap();
+    assert!(!has(&plain, SECRET) && !has(&plain, b"stray"));
+    assert!(seen(&plain).pixels == seen(&encoded(ImageFormat::Jpeg, 6)).pixels);
+}
+
+#[test]
 fn a_picture_without_metadata_stays_as_it_is() {
     for format in [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::WebP] {
         let mut bytes = Vec::new();
