@@ -1,6 +1,6 @@
 //! Pictures without metadata: who gets them, and when.
 
-use crate::scans::crc32;
+use crate::previews::chunk;
 use crate::sharing::Room;
 use crate::socket::{next, send, with_token};
 use image::codecs::jpeg::JpegEncoder;
@@ -35,11 +35,8 @@ fn photo(number: u8) -> Vec<u8> {
 fn png() -> Vec<u8> {
     let mut bytes = Vec::new();
     DynamicImage::new_rgb8(30, 20).write_to(&mut Cursor::new(&mut bytes), image::ImageFormat::Png).unwrap();
-    let text = [b"tEXtComment\0".as_slice(), PLACE].concat();
-    let length = u32::try_from(text.len() - 4).unwrap().to_be_bytes();
-    let chunk = [length.as_slice(), &text, &crc32(&text).to_be_bytes()].concat();
     // After the header.
-    bytes.splice(33..33, chunk);
+    bytes.splice(33..33, chunk(b"tEXt", &[b"Comment\0".as_slice(), PLACE].concat()));
     bytes
 }
 

@@ -185,7 +185,7 @@ async fn files_that_become_readable_by_a_changed_policy_get_previews() {
 }
 
 /// Returns a PNG chunk with its checksum (PNG 5.3).
-fn chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
+pub(crate) fn chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
     let checked = [kind.as_slice(), data].concat();
     [&u32::try_from(data.len()).unwrap().to_be_bytes(), checked.as_slice(), &crc32(&checked).to_be_bytes()].concat()
 }

@@ -72,15 +72,11 @@ impl Pace {
     /// Returns `None` if there is no recent measurement to compare with.
     fn measure(&self) -> Option<u64> {
         let mut measured = self.measured.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = measured.take();
-        if let Some(before) = before.as_ref().filter(|before| before.at.elapsed() < MEASURED) {
-            let percent = before.busy_percent;
-            let known = Measured { at: before.at, ticks: before.ticks, busy_percent: percent };
-            *measured = Some(known);
-            return Some(percent);
+        if let Some(known) = measured.as_ref().filter(|known| known.at.elapsed() < MEASURED) {
+            return Some(known.busy_percent);
         }
         let (at, ticks) = (Instant::now(), ticks(&std::fs::read_to_string("/proc/stat").ok()?)?);
-        let before = before.filter(|before| before.at.elapsed() < OLD);
+        let before = measured.as_ref().filter(|before| before.at.elapsed() < OLD);
         let percent = before.map(|before| percent_between(before.ticks, ticks));
         *measured = Some(Measured { at, ticks, busy_percent: percent.unwrap_or(0) });
         percent

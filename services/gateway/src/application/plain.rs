@@ -17,6 +17,13 @@ use waybill_schema::{ByteRange, CompanyId, ErrorCode, Piece, PlainForm, Stripped
 /// Seconds after which a client tries again to read a file whose metadata is not removed yet.
 const STRIP_RETRY_S: u32 = 2;
 
+/// A file without its metadata.
+pub(crate) struct Plain {
+    pub(crate) form: PlainForm,
+    /// Description of the file in this form.
+    pub(crate) described: File,
+}
+
 /// Returns the form in which a viewer gets a file; `None` for the uploaded bytes. The viewer is `None` for the holder of a download
 /// token.
 ///
@@ -27,12 +34,12 @@ pub(crate) async fn form_for(
     file: &File,
     facts: &FileFacts,
     viewer: Option<Viewer>,
-) -> Result<Option<PlainForm>, Problem> {
+) -> Result<Option<Plain>, Problem> {
     if facts.gives_original(viewer) {
         return Ok(None);
     }
     match file.stripped().or_problem("reading the location of a file")? {
-        Some(Stripped::Removed(form)) => Ok(Some(form)),
+        Some(Stripped::Removed(form)) => Ok(Some(Plain { described: described(file, &form), form })),
         Some(Stripped::Absent | Stripped::Unsupported) => Ok(None),
         None if is_of_other_kind(gateway, file).await? => Ok(None),
         None => {
@@ -51,7 +58,7 @@ async fn is_of_other_kind(gateway: &Gateway, file: &File) -> Result<bool, Proble
 }
 
 /// Returns the description of a file in this form.
-pub(crate) fn described(file: &File, form: &PlainForm) -> File {
+fn described(file: &File, form: &PlainForm) -> File {
     let size_bytes = i64::try_from(form.size_bytes).unwrap_or(i64::MAX);
     File { size_bytes, hash: Some(form.sha256.to_string()), storage_key: None, ..file.clone() }
 }

@@ -5,7 +5,7 @@ use crate::application::access::viewer;
 use crate::application::content::{Source, compressed_length, send_compressed, send_noted};
 use crate::application::files::find::find;
 use crate::application::gateway::Gateway;
-use crate::application::plain::{described, form_for};
+use crate::application::plain::form_for;
 use crate::application::reads::record_download;
 use crate::http::download::{Prepared, check_readable, check_restored, prepare, prepare_compressed, without_bytes};
 use crate::http::parameters::{Bytes, RangeHeaders};
@@ -56,9 +56,8 @@ pub(crate) async fn answer(
     let (file, facts) = find(request, principal, id, gateway, Operation::Download).await?;
     check_readable(&file)?;
     check_restored(&file)?;
-    let form = form_for(gateway, &file, &facts, Some(viewer(principal))).await?;
-    let plain = form.as_ref().map(|form| described(&file, form));
-    let shown = plain.as_ref().unwrap_or(&file);
+    let plain = form_for(gateway, &file, &facts, Some(viewer(principal))).await?;
+    let shown = plain.as_ref().map_or(&file, |plain| &plain.described);
     let credential = Credential::Bearer { issued_at: principal.issued_at };
     let transfer = Transfer::new(gateway.access.clone(), company, viewer(principal), credential, facts, seen);
     if let Some(answer) = prepare_compressed(request, shown) {
@@ -71,7 +70,7 @@ pub(crate) async fn answer(
         Prepared::Body(answer, range) => {
             let slot = gateway.at_once.download(principal)?;
             record_download(gateway, principal, RequestId::of(request), id).await?;
-            let source = Source { file: &file, form: form.as_ref() };
+            let source = Source { file: &file, form: plain.as_ref().map(|plain| &plain.form) };
             send_noted(gateway, source, answer, range, None, slot, transfer).await
         }
     }
@@ -101,8 +100,8 @@ pub(crate) async fn head(
     let (file, facts) = find(&request, &principal, id, &gateway, Operation::Download).await?;
     check_readable(&file)?;
     check_restored(&file)?;
-    let form = form_for(&gateway, &file, &facts, Some(viewer(&principal))).await?;
-    let file = form.map_or_else(|| file.clone(), |form| described(&file, &form));
+    let plain = form_for(&gateway, &file, &facts, Some(viewer(&principal))).await?;
+    let file = plain.map_or(file, |plain| plain.described);
     if let Some(answer) = prepare_compressed(&request, &file) {
         return Ok(without_bytes(answer, compressed_length(&gateway, &file).await?));
     }

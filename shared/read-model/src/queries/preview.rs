@@ -131,9 +131,9 @@ impl From<KeyRow> for FileKey {
 
 /// Row of a query that selects only an id.
 #[derive(QueryableByName)]
-struct IdRow {
+pub(super) struct IdRow {
     #[diesel(sql_type = diesel::sql_types::Uuid)]
-    id: Uuid,
+    pub(super) id: Uuid,
 }
 
 #[derive(QueryableByName)]

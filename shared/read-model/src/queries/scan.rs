@@ -1,5 +1,6 @@
 //! Last virus scan of a file: the JSON in `file.scan`, which clients get unchanged.
 
+use super::preview::IdRow;
 use crate::ReadModelError;
 use crate::statement::{Bind, Statement};
 use chrono::{DateTime, Utc};
@@ -65,12 +66,6 @@ impl Scan {
     }
 }
 
-#[derive(QueryableByName)]
-struct Found {
-    #[diesel(sql_type = diesel::sql_types::Uuid)]
-    id: Uuid,
-}
-
 /// Returns the next 100 companies after `after` that are not closed and whose files are scanned because of their own rules, or
 /// all companies if `all` is set.
 ///
@@ -86,7 +81,7 @@ pub fn companies_with_scans(
         let text = "SELECT id FROM company WHERE id > :after AND deleted_at IS NULL \
                 AND (:all OR scan IN ('inform', 'require') OR limits->>'scan' IN ('inform', 'require')) \
                 ORDER BY id LIMIT 100";
-        let found: Vec<Found> = Statement::new(text, [("after", Bind::Uuid(after)), ("all", Bind::Bool(all))])
+        let found: Vec<IdRow> = Statement::new(text, [("after", Bind::Uuid(after)), ("all", Bind::Bool(all))])
             .load(connection)
             .await
             .map_err(ReadModelError::query("searching for companies whose files are scanned"))?;
@@ -177,7 +172,7 @@ pub fn not_infected_with_same_bytes(
             ("hash", Bind::Text(sha256.to_string())),
             ("limit", Bind::BigInt(limit)),
         ];
-        let found: Vec<Found> = Statement::new(text, binds)
+        let found: Vec<IdRow> = Statement::new(text, binds)
             .load(connection)
             .await
             .map_err(ReadModelError::query("searching for files with the same bytes"))?;
@@ -203,7 +198,7 @@ pub fn scanned_with_same_bytes<'a>(
             ("hash", Bind::Text(sha256.to_string())),
             ("version", Bind::Text(database_version.to_owned())),
         ];
-        let found: Vec<Found> = Statement::new(text, binds)
+        let found: Vec<IdRow> = Statement::new(text, binds)
             .load(connection)
             .await
             .map_err(ReadModelError::query("searching for a scan of the same bytes"))?;

@@ -11,8 +11,7 @@ use waybill_read_model::queries::File;
 use waybill_schema::ProcessingStatus;
 
 /// Returns a file as the viewer sees it: with the status that follows from its virus scan, with the size and digest of the bytes that
-/// the viewer gets, and with the download URL if it can
-/// be read. The column of the URL in the read model is always NULL.
+/// the viewer gets, and with the download URL if it can be read. The column of the URL in the read model is always NULL.
 pub(crate) fn shown(file: File, facts: Option<&FileFacts>, viewer: Viewer) -> File {
     let mut file = described_for(file, facts, viewer);
     let cleared = facts.map_or(Ok(()), FileFacts::clearance);

@@ -4,7 +4,7 @@ use crate::application::access::denied;
 use crate::application::content::{Source, key_of, send_noted};
 use crate::application::files::viewer::{Found, find_for};
 use crate::application::gateway::Gateway;
-use crate::application::plain::{described, form_for};
+use crate::application::plain::form_for;
 use crate::application::tokens::{Download, hash, parse};
 use crate::http::download::{Prepared, check_readable, check_restored, disposition, prepare, without_bytes};
 use crate::http::parameters::{Bytes, RangeHeaders};
@@ -92,9 +92,8 @@ pub(crate) async fn download(
     request.extensions_mut().insert(ValidToken);
     check_readable(&file)?;
     check_restored(&file)?;
-    let form = form_for(&gateway, &file, &facts, None).await?;
-    let plain = form.as_ref().map(|form| described(&file, form));
-    let shown = plain.as_ref().unwrap_or(&file);
+    let plain = form_for(&gateway, &file, &facts, None).await?;
+    let shown = plain.as_ref().map_or(&file, |plain| &plain.described);
     let (answer, range) = match prepare(&request, shown)? {
         Prepared::Done(answer) => return Ok(answer),
         Prepared::Body(answer, range) => (answer, range),
@@ -109,7 +108,7 @@ pub(crate) async fn download(
     let slot = gateway.at_once.download_by_link(company, token, id.address)?;
     // The store can only send the bytes that it has, which are those of the file unless the object is compressed. Clients may not
     // reach the cold bucket.
-    let redirect_to = match gateway.tokens.is_redirected(&issued) && form.is_none() {
+    let redirect_to = match gateway.tokens.is_redirected(&issued) && plain.is_none() {
         true => Some(key_of(&gateway, &file).await?).filter(|key| !names::is_compressed(key) && !names::is_cold(key)),
         false => None,
     };
@@ -151,7 +150,7 @@ pub(crate) async fn download(
     let transfer =
         Transfer::new(gateway.access.clone(), company, viewer, Credential::Link { token, issued_at }, facts, seen);
     let sending = gateway.tokens.begin_sending(download, range);
-    let source = Source { file: &file, form: form.as_ref() };
+    let source = Source { file: &file, form: plain.as_ref().map(|plain| &plain.form) };
     send_noted(&gateway, source, answer, range, Some(sending), slot, transfer).await
 }
 
