@@ -28,7 +28,8 @@ use waybill_test_kit::{NatsServer, TestBucket, TestDatabase, eventually, nats_pa
 const SECRET: &str = "a secret that only the tests know.....";
 const AUDIT_SECRET: &str = "a secret for audit exports in tests...";
 const CURSOR_SECRET: &str = "a secret for cursors in the tests.....";
-const TOKEN_SECRET: &str = "a secret for download tokens in tests.";
+/// Secret of the gateways from which the keys of media URLs are derived.
+pub const TOKEN_SECRET: &str = "a secret for download tokens in tests.";
 
 /// The roles of `waybill serve`.
 const ROLES: [&str; 6] = ["all", "gateway", "worker", "projector", "fanout", "content"];

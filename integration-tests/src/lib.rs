@@ -15,7 +15,7 @@ mod stack;
 mod store_front;
 
 pub use authority::Authority;
-pub use backing::{Backing, authenticator, servers_in};
+pub use backing::{Backing, TOKEN_SECRET, authenticator, servers_in};
 pub use balancer::Valve;
 pub use client::{Answer, Client};
 pub use cluster::{Cluster, Counts, Ways};

@@ -104,6 +104,9 @@ error_codes! {
     LengthUnknown "length_unknown" [409] "The length was deferred and must be set first" "";
     LimitInvalid "limit_invalid" [422] "The storage limit is too large, or above the limit that the host product set" "`limit_bytes`";
     LinksForbidden "links_forbidden" [403] "The company does not allow download links" "";
+    MediaUrlEnded "media_url_ended" [410] "The media URL has expired, or the access that it gave has ended. Ask for a new one (`POST /v1/media-urls`), before `refresh_at` if possible" "";
+    MediaUrlInvalid "media_url_invalid" [403] "The media URL was changed, or signed with a key that is no longer valid. Use URLs as `POST /v1/media-urls` returns them" "";
+    MediaUrlsInvalid "media_urls_invalid" [422] "The request has no item or more than 200, or `ttl_s` is not within 60 to 3,600" "";
     MetadataInvalid "metadata_invalid" [400] "The metadata cannot be read or stored (a number beyond the range of a double, a NUL), or an id in `Upload-Metadata` is not a UUID" "";
     MetadataTooLarge "metadata_too_large" [413] "The metadata has more than 8 KiB" "";
     MethodNotAllowed "method_not_allowed" [405] "The URL does not support the method; `Allow` lists those that it supports" "";

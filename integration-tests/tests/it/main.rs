@@ -33,6 +33,7 @@ mod life;
 mod limits;
 mod location;
 mod matrix;
+mod media;
 mod model;
 mod outages;
 mod parked;

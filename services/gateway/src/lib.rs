@@ -13,6 +13,7 @@ mod server;
 mod settings;
 mod workers;
 
+pub use application::media::keys::{MediaKey, MediaKeys};
 pub use routes::openapi;
 pub use server::{Config, HostListener, Routes, Server, StartError, Workers};
 pub use settings::{GatewaySecrets, GatewaySettings};

@@ -7,6 +7,7 @@ use crate::application::gateway::{Gateway, StartedCache};
 use crate::application::head_key::HeadKey;
 use crate::application::idempotency::Idempotency;
 use crate::application::last_reads::LastReads;
+use crate::application::media::Media;
 use crate::application::quota_reservation::Reserver;
 use crate::application::read_your_writes::Positions;
 use crate::application::registration::Registration;
@@ -211,6 +212,7 @@ impl Server {
             creations: Turns::default(),
             small_bodies: SmallBodies::default(),
             tokens: Arc::new(tokens),
+            media: Media::new(&config.token_secrets, &settings.media_base),
             searches: Searches::default(),
             event_budget: EventBudget::new(settings.event_rates()),
             at_once: AtOnce::new(&settings.at_once),

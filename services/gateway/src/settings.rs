@@ -31,8 +31,8 @@ pub struct GatewaySecrets {
     /// File with these secrets, one per line
     #[arg(long, env = "WAYBILL_CURSOR_SECRET_FILE")]
     pub cursor_secret_file: Option<PathBuf>,
-    /// Comma-separated secrets from which download tokens are derived whose request has an Idempotency-Key, each at least
-    /// 32 bytes
+    /// Comma-separated secrets from which the keys of media URLs are derived, and download tokens whose request has an
+    /// Idempotency-Key, each at least 32 bytes
     #[arg(long, env = "WAYBILL_TOKEN_SECRET", default_value = "", hide_env_values = true)]
     pub token_secret: String,
     /// File with these secrets, one per line
@@ -114,6 +114,10 @@ pub struct GatewaySettings {
     /// certificate of one of them (mutual TLS)
     #[arg(long, env = "WAYBILL_HOST_CLIENT_CA_FILE")]
     pub host_client_ca_file: Option<PathBuf>,
+    /// Beginning of media URLs, such as the address of a content delivery network. Without it, they are relative to the
+    /// address of Waybill
+    #[arg(long, env = "WAYBILL_MEDIA_BASE", default_value = "")]
+    pub media_base: String,
     /// Comma-separated URLs of the workers, http or https. A host name stands for all addresses that it resolves to
     #[arg(long, env = "WAYBILL_WORKER_URLS", value_delimiter = ',', default_value = "http://127.0.0.1:8090")]
     pub worker_urls: Vec<String>,

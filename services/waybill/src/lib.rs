@@ -7,6 +7,7 @@ mod cleartext;
 mod doctor;
 mod error;
 mod listeners;
+mod media_keys;
 mod operate;
 mod parked;
 mod previews;
@@ -80,6 +81,8 @@ enum Command {
         #[arg(long)]
         program: Option<PathBuf>,
     },
+    /// Print the keys of media URLs, with which the edges of a content delivery network check them
+    MediaKeys(media_keys::MediaKeysArgs),
     /// Print a token for development
     Token(operate::TokenArgs),
     Healthy(client::HealthyArgs),
@@ -151,6 +154,7 @@ async fn run(command: Command) -> Result<ExitCode, CommandError> {
         Command::Previews(args) => previews::previews(*args).await?,
         // It was run before the runtime started.
         Command::Render { .. } => ExitCode::FAILURE,
+        Command::MediaKeys(args) => media_keys::media_keys(&args).map(|()| ExitCode::SUCCESS)?,
         Command::Token(args) => operate::token(&args).map(|()| ExitCode::SUCCESS)?,
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -5,6 +5,7 @@
 //! A process follows the log and keeps the events that affect access rights (the overlay) until the tables certainly
 //! contain them. Before each decision, but at most every 400 ms, it makes sure that it has followed the log to its end.
 
+mod endings;
 mod error;
 mod policies;
 mod tail;
@@ -31,7 +32,7 @@ use waybill_service_kit::Shutdown;
 
 pub use error::AccessError;
 pub use policies::{Policies, scan_filter};
-pub use transfer::{Credential, Transfer};
+pub use transfer::{Credential, Rights, Transfer};
 pub use waybill_read_model::queries::Wanted;
 
 /// Maximum number of users that are cached as active, and of companies whose settings are cached.
@@ -140,6 +141,16 @@ impl Access {
 
     async fn wait_for(&self, company: CompanyId, seq: u64) -> Result<(), AccessError> {
         self.tail(self.log.partitions().of(company)).reach(seq).await
+    }
+
+    /// Waits until this process has followed the company's partition to its end.
+    async fn reach_the_end(&self, company: CompanyId) -> Result<(), AccessError> {
+        let partition = self.log.partitions().of(company);
+        self.tail(partition).reach_the_end(&self.log, partition).await
+    }
+
+    fn may_have_ended(&self, company: CompanyId, user: UserId, file: FileId, since: Timestamp) -> bool {
+        self.tail(self.log.partitions().of(company)).may_have_ended(company, user, file, since)
     }
 
     fn recent(&self, company: CompanyId, after: u64) -> Result<Vec<Arc<Recorded>>, AccessError> {

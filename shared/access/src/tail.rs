@@ -1,5 +1,6 @@
 //! The overlay of one partition: recent events that affect access rights, kept until the tables contain them.
 
+use crate::endings::Endings;
 use crate::error::AccessError;
 use futures_util::future::{BoxFuture, Shared};
 use futures_util::{FutureExt, StreamExt};
@@ -14,8 +15,9 @@ use waybill_read_model::Database;
 use waybill_read_model::projection::{self, Checkpoint};
 use waybill_schema::events::{CompanyClosed, DirectoryEvent, FileDeleted, ShareRevoked};
 use waybill_schema::{
-    Actor, Causation, CompanyId, Entity, Envelope, Event, Place, Recorded, Routing, Subject, Timestamp, UserId,
+    Actor, Causation, CompanyId, Entity, Envelope, Event, FileId, Place, Recorded, Routing, Subject, Timestamp, UserId,
 };
+use waybill_service_kit::now;
 
 /// How long a check of the log's end remains valid.
 const FRESH: Duration = Duration::from_millis(400);
@@ -53,11 +55,18 @@ pub(crate) struct Tail {
     at: watch::Sender<Option<u64>>,
     look: Mutex<Option<(Instant, Look)>>,
     epoch: Mutex<Option<String>>,
+    endings: Mutex<Endings>,
 }
 
 impl Default for Tail {
     fn default() -> Self {
-        Self { recent: Mutex::default(), at: watch::Sender::new(None), look: Mutex::default(), epoch: Mutex::default() }
+        Self {
+            recent: Mutex::default(),
+            at: watch::Sender::new(None),
+            look: Mutex::default(),
+            epoch: Mutex::default(),
+            endings: Mutex::default(),
+        }
     }
 }
 
@@ -90,6 +99,7 @@ impl Tail {
                 }
                 *locked(&self.recent) = Recent { let_go: checkpoint, ..Recent::default() };
                 *locked(&self.epoch) = Some(head.epoch);
+                locked(&self.endings).restart(now());
                 checkpoint
             }
         };
@@ -110,6 +120,7 @@ impl Tail {
                     self.at.send_replace(Some(seq));
                 }
                 _ = tidy.tick() => {
+                    locked(&self.endings).tidy(now());
                     let epoch = locked(&self.epoch).clone().unwrap_or_default();
                     // If the checkpoint cannot be read, all events are kept.
                     let read = tokio::time::timeout(TIDY, read_checkpoint(database, partition)).await;
@@ -123,6 +134,7 @@ impl Tail {
 
     fn keep(&self, recorded: Recorded, forget: &(dyn Fn(&Recorded) + Send + Sync)) {
         let recorded = Arc::new(recorded);
+        locked(&self.endings).note(&recorded, now());
         {
             let mut recent = locked(&self.recent);
             recent.events.entry(recorded.subject.company).or_default().push_back((Instant::now(), recorded.clone()));
@@ -158,7 +170,10 @@ impl Tail {
         let recorded = Recorded { position: stored.position, subject, envelope, event };
         match subject.aggregate {
             // No access is decided for the company, and its cache entries are invalidated.
-            Entity::Directory => forget(&recorded),
+            Entity::Directory => {
+                locked(&self.endings).note(&recorded, now());
+                forget(&recorded);
+            }
             _ => self.keep(recorded, forget),
         }
     }
@@ -211,6 +226,11 @@ impl Tail {
         };
         let until = tokio::time::Instant::now() + PATIENCE;
         async move { tokio::time::timeout_at(until, reached).await.unwrap_or(Err(None)) }.boxed().shared()
+    }
+
+    /// Returns `true` if the access of a user to a file may have ended at `since` or later, as far as the log was followed.
+    pub(crate) fn may_have_ended(&self, company: CompanyId, user: UserId, file: FileId, since: Timestamp) -> bool {
+        locked(&self.endings).any_since(company, user, file, since)
     }
 
     /// Waits until the log is followed up to `seq`.

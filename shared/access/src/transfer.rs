@@ -1,5 +1,5 @@
-//! Access to a file while its bytes are sent. It ends with the share, the membership, the account, the link or the
-//! bearer token that it rests on.
+//! Access to a file while its bytes are sent. It ends with the share, the membership, the account, the link, the signed URL
+//! or the bearer token that it rests on.
 
 use crate::{Access, AccessError, Wanted};
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use waybill_domain::access::{FileFacts, Operation, Standing, Viewer};
 use waybill_schema::events::{DirectoryEvent, TokenEvent};
-use waybill_schema::{CompanyId, Entity, Event, Recorded, Timestamp, TokenId};
+use waybill_schema::{CompanyId, Entity, Event, FileId, Recorded, Timestamp, TokenId};
 
 /// Interval of the checks of a running transfer.
 const EVERY: Duration = Duration::from_secs(1);
@@ -27,18 +27,36 @@ pub enum Credential {
         /// Time of its issue.
         issued_at: Option<Timestamp>,
     },
+    /// A signed URL of the user, which says that the access was permitted. It ends with the tokens of the user.
+    SignedUrl {
+        /// A time before the access was permitted.
+        since: Timestamp,
+        /// Time before which tokens of the user were invalid at that time, if any.
+        tokens_valid_from: Option<Timestamp>,
+    },
 }
 
-/// A running transfer of a file to a user, or with a link of that user. The checks apply the recent events in memory.
-/// Only if they end the access, the tables are asked if something else permits it.
+/// Facts that decide whether a user may read a file, as of one event.
+#[derive(Clone, Debug)]
+pub struct Rights {
+    /// State of the user and of the company.
+    pub standing: Standing,
+    /// The file and the relation of the user to it.
+    pub facts: FileFacts,
+    /// The sequence up to which the process had followed the log before it read them.
+    pub seen: u64,
+}
+
+/// A running transfer of a file to a user, or with a link or signed URL of that user. The checks apply the recent events in
+/// memory. Only if they end the access, the tables are asked if something else permits it.
 pub struct Transfer {
     access: Arc<Access>,
     company: CompanyId,
     viewer: Viewer,
+    file: FileId,
     credential: Credential,
-    standing: Standing,
-    facts: FileFacts,
-    seen: u64,
+    /// `None` for a signed URL as long as nothing has happened that could end the access.
+    rights: Option<Rights>,
     checked_at: Instant,
 }
 
@@ -52,8 +70,36 @@ impl Transfer {
         facts: FileFacts,
         seen: u64,
     ) -> Self {
-        let (standing, checked_at) = (Standing::default(), Instant::now());
-        Self { access, company, viewer, credential, standing, facts, seen, checked_at }
+        let file = facts.file_id;
+        let rights = Some(Rights { standing: Standing::default(), facts, seen });
+        Self { access, company, viewer, file, credential, rights, checked_at: Instant::now() }
+    }
+
+    /// Begins a transfer with a signed URL. `known` are rights of the same user to the file that were read earlier, if any.
+    /// [`Transfer::check`] decides whether it is permitted.
+    pub fn of_signed_url(
+        access: Arc<Access>,
+        company: CompanyId,
+        viewer: Viewer,
+        file: FileId,
+        credential: Credential,
+        known: Option<Rights>,
+    ) -> Self {
+        Self { access, company, viewer, file, credential, rights: known, checked_at: Instant::now() }
+    }
+
+    /// Returns the rights on which the decision rests; `None` if the signature suffices.
+    pub fn rights(&self) -> Option<&Rights> {
+        self.rights.as_ref()
+    }
+
+    /// Returns whether the access is permitted now, after the process has followed the log to its end.
+    ///
+    /// # Errors
+    /// [`AccessError`].
+    pub async fn check(&mut self, now: Timestamp) -> Result<bool, AccessError> {
+        self.access.reach_the_end(self.company).await?;
+        self.decide(now).await
     }
 
     /// Returns `false` if the access has ended. Checks at most once per second, and does not wait otherwise.
@@ -62,38 +108,53 @@ impl Transfer {
             return true;
         }
         self.checked_at = Instant::now();
+        self.decide(clock()).await.unwrap_or(false)
+    }
+
+    async fn decide(&mut self, now: Timestamp) -> Result<bool, AccessError> {
+        if let Credential::SignedUrl { since, .. } = self.credential
+            && !self.access.may_have_ended(self.company, self.viewer.user_id, self.file, since)
+        {
+            return Ok(true);
+        }
         match self.apply_recent() {
-            Ok(is_revoked) if is_revoked || self.is_barred() => false,
-            Ok(_) if self.is_permitted(clock()) => true,
+            Ok(is_revoked) if is_revoked || self.is_barred() => Ok(false),
+            Ok(_) if self.is_permitted(now) => Ok(true),
             // Another share may permit it. The recent events do not contain new shares.
-            Ok(_) | Err(_) => self.look_again().await.is_ok_and(|is_active| is_active && self.is_permitted(clock())),
+            Ok(_) | Err(_) => Ok(self.look_again().await? && self.is_permitted(now)),
         }
     }
 
     /// Returns `true` if the user or the company has ended, or if the host product invalidated the user's token.
     fn is_barred(&self) -> bool {
+        let Some(Rights { standing, .. }) = &self.rights else { return false };
         match self.credential {
-            Credential::Bearer { issued_at } => self.standing.check(true, issued_at).is_err(),
-            Credential::Link { .. } => self.standing.has_ended(),
+            Credential::Bearer { issued_at } => standing.check(true, issued_at).is_err(),
+            Credential::Link { .. } => standing.has_ended(),
+            Credential::SignedUrl { tokens_valid_from, .. } => {
+                standing.has_ended() || standing.tokens_valid_from != tokens_valid_from
+            }
         }
     }
 
     fn is_permitted(&self, now: Timestamp) -> bool {
+        let Some(Rights { standing, facts, .. }) = &self.rights else { return false };
         let viewer = match self.credential {
-            Credential::Bearer { .. } => self.viewer,
-            Credential::Link { issued_at, .. } => self.standing.viewer_of_link(self.viewer, issued_at),
+            Credential::Bearer { .. } | Credential::SignedUrl { .. } => self.viewer,
+            Credential::Link { issued_at, .. } => standing.viewer_of_link(self.viewer, issued_at),
         };
-        self.facts.check(viewer, Operation::Download, now).is_ok()
+        facts.check(viewer, Operation::Download, now).is_ok()
     }
 
     /// Applies the events since the last check. Returns `true` if one of them revoked the link.
     fn apply_recent(&mut self) -> Result<bool, AccessError> {
+        let Some(rights) = &mut self.rights else { return Err(AccessError::TablesBehind) };
         // Every event up to this sequence is among the recent ones.
         let followed = self.access.followed(self.company);
-        let recent = self.access.recent(self.company, self.seen)?;
+        let recent = self.access.recent(self.company, rights.seen)?;
         let last = recent.last().map_or(0, |last| last.position.seq);
-        self.seen = self.seen.max(followed).max(last);
-        if recent.iter().any(|recorded| self.revokes_link(recorded)) {
+        rights.seen = rights.seen.max(followed).max(last);
+        if recent.iter().any(|recorded| revokes_link(self.credential, recorded)) {
             return Ok(true);
         }
         for recorded in &recent {
@@ -102,28 +163,34 @@ impl Transfer {
                     // The facts contain the rules of the company for virus scans, and only the tables have all of them.
                     return Err(AccessError::TablesBehind);
                 }
-                self.standing.apply(self.viewer.user_id, event);
+                rights.standing.apply(self.viewer.user_id, event);
             }
-            self.facts.apply(self.viewer.user_id, recorded.subject.aggregate, &recorded.event);
+            rights.facts.apply(self.viewer.user_id, recorded.subject.aggregate, &recorded.event);
         }
         Ok(false)
     }
 
-    fn revokes_link(&self, recorded: &Recorded) -> bool {
-        let Credential::Link { token, .. } = self.credential else { return false };
-        let is_revocation = matches!(recorded.event, Event::Token(TokenEvent::DownloadTokenRevoked(_)));
-        is_revocation && recorded.subject.aggregate == Entity::Token(token)
-    }
-
-    /// Reads the facts again. Returns `true` if the account is active and its token is valid.
+    /// Reads the rights again. Returns `true` if the account is active and its token is valid.
     async fn look_again(&mut self) -> Result<bool, AccessError> {
         let seen = self.access.followed(self.company);
-        let wanted = Wanted { files: vec![self.facts.file_id], ..Wanted::default() };
+        let wanted = Wanted { files: vec![self.file], ..Wanted::default() };
         let mut connection = self.access.database.connection().await?;
         let known = self.access.look(&mut connection, self.company, self.viewer.user_id, &wanted).await;
         let mut known = known?;
-        let Some(facts) = known.files.remove(&self.facts.file_id) else { return Ok(false) };
-        (self.facts, self.standing, self.seen) = (facts, known.standing, seen);
-        Ok(self.standing.is_active() && !self.is_barred())
+        let Some(facts) = known.files.remove(&self.file) else { return Ok(false) };
+        let standing = known.standing;
+        self.rights = Some(Rights { standing, facts, seen });
+        let is_known = match self.credential {
+            Credential::Bearer { .. } | Credential::Link { .. } => standing.is_active(),
+            // Users whose registration is automatic are not registered before their first command.
+            Credential::SignedUrl { .. } => true,
+        };
+        Ok(is_known && !self.is_barred())
     }
+}
+
+fn revokes_link(credential: Credential, recorded: &Recorded) -> bool {
+    let Credential::Link { token, .. } = credential else { return false };
+    let is_revocation = matches!(recorded.event, Event::Token(TokenEvent::DownloadTokenRevoked(_)));
+    is_revocation && recorded.subject.aggregate == Entity::Token(token)
 }

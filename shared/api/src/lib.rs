@@ -11,6 +11,7 @@ pub mod directory;
 mod extensible;
 pub mod files;
 pub mod frames;
+pub mod media;
 mod metadata;
 pub mod parts;
 mod present;

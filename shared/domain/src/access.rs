@@ -3,10 +3,12 @@
 //! The rules decide on [`FileFacts`]: a file and the viewer's relation to it, as of one event. [`FileFacts::apply`] then
 //! applies the newer events.
 
+mod ending;
 mod membership;
 mod share;
 mod standing;
 
+pub use ending::{Ended, ended_by};
 pub use membership::{Author, Memberships, ends};
 pub use share::{ShareFacts, Terms};
 pub use standing::{Barred, Presence, Standing};

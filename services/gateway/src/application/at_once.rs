@@ -53,6 +53,14 @@ impl AtOnce {
         self.downloads.take(&holders)
     }
 
+    /// Begins a download with a media URL of a user.
+    ///
+    /// # Errors
+    /// 429 `too_many_at_once`.
+    pub(crate) fn download_by_media_url(&self, company: CompanyId, user: UserId) -> Result<Slot, Problem> {
+        self.downloads.take(&[Holder::User(company, user), Holder::Company(company)])
+    }
+
     /// Begins to receive bytes of a file.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ use crate::application::at_once::AtOnce;
 use crate::application::head_key::HeadKey;
 use crate::application::idempotency::Idempotency;
 use crate::application::last_reads::LastReads;
+use crate::application::media::Media;
 use crate::application::quota_reservation::Reserver;
 use crate::application::read_your_writes::Positions;
 use crate::application::registration::Registration;
@@ -71,6 +72,7 @@ pub(crate) struct Gateway {
     pub(crate) creations: Turns,
     pub(crate) small_bodies: SmallBodies,
     pub(crate) tokens: Arc<Tokens>,
+    pub(crate) media: Media,
     pub(crate) event_budget: EventBudget,
     pub(crate) searches: Searches,
     pub(crate) admission: Admission,

@@ -1,6 +1,7 @@
 //! Pictures without metadata, for users other than the uploader and admins.
 
 use crate::application::gateway::Gateway;
+use crate::application::shown::Plain;
 use crate::http::problems::OrProblem;
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -17,13 +18,6 @@ use waybill_schema::{ByteRange, CompanyId, ErrorCode, Piece, PlainForm, Stripped
 /// Seconds after which a client tries again to read a file whose metadata is not removed yet.
 const STRIP_RETRY_S: u32 = 2;
 
-/// A file without its metadata.
-pub(crate) struct Plain {
-    pub(crate) form: PlainForm,
-    /// Description of the file in this form.
-    pub(crate) described: File,
-}
-
 /// Returns the form in which a viewer gets a file; `None` for the uploaded bytes. The viewer is `None` for the holder of a download
 /// token.
 ///
@@ -38,15 +32,25 @@ pub(crate) async fn form_for(
     if facts.gives_original(viewer) {
         return Ok(None);
     }
-    match file.stripped().or_problem("reading the location of a file")? {
-        Some(Stripped::Removed(form)) => Ok(Some(Plain { described: described(file, &form), form })),
-        Some(Stripped::Absent | Stripped::Unsupported) => Ok(None),
+    if let Some(plain) = form_of(file)? {
+        return Ok(Some(plain));
+    }
+    match file.location {
+        Some(_) => Ok(None),
         None if is_of_other_kind(gateway, file).await? => Ok(None),
         None => {
             let text = "the metadata of the picture is not removed yet; try again later";
             Err(Problem { retry_after_s: Some(STRIP_RETRY_S), ..Problem::new(409, ErrorCode::FileNotReady, text) })
         }
     }
+}
+
+/// Returns the form of a file without metadata; `None` if it has none.
+pub(crate) fn form_of(file: &File) -> Result<Option<Plain>, Problem> {
+    Ok(match file.stripped().or_problem("reading the location of a file")? {
+        Some(Stripped::Removed(form)) => Some(Plain { described: described(file, &form), form }),
+        Some(Stripped::Absent | Stripped::Unsupported) | None => None,
+    })
 }
 
 /// Returns `true` if the file is not one whose metadata is removed. Its content decides, which only the log knows.

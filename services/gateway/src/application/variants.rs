@@ -3,6 +3,7 @@
 use crate::application::content::with_bytes;
 use crate::application::files::find::find;
 use crate::application::gateway::Gateway;
+use crate::application::shown::Found;
 use crate::http::download::check_readable;
 use crate::http::path::VariantPath;
 use crate::http::problems::OrProblem;
@@ -11,17 +12,8 @@ use waybill_domain::access::Operation;
 use waybill_http_kit::slots::Slot;
 use waybill_http_kit::{Principal, Problem};
 use waybill_object_store::StoreError;
-use waybill_read_model::queries::Preview;
-use waybill_schema::{CompanyId, ErrorCode, names};
-
-/// A preview that the principal may see.
-pub(crate) struct Found {
-    pub(crate) mime_type: String,
-    pub(crate) size_bytes: u64,
-    /// It changes if previews of the file are made again.
-    pub(crate) etag: String,
-    key: String,
-}
+use waybill_read_model::queries::{File, Preview};
+use waybill_schema::{CompanyId, ErrorCode, UploadId, Variant, names};
 
 /// Finds a preview of a file, if the principal may download the file.
 ///
@@ -35,14 +27,23 @@ pub(crate) async fn find_variant(
 ) -> Result<Found, Problem> {
     let (file, _) = find(request, principal, path.file, gateway, Operation::Download).await?;
     check_readable(&file)?;
-    let preview = file.preview.and_then(|preview| Preview::parse(preview).ok()).unwrap_or_default();
-    let stored = preview.variants.into_iter().find(|stored| Some(stored.name) == path.variant);
+    variant_of(&file, path.variant)
+}
+
+/// Returns a preview of a file.
+///
+/// # Errors
+/// 404 `preview_absent`.
+pub(crate) fn variant_of(file: &File, variant: Option<Variant>) -> Result<Found, Problem> {
+    let preview = file.preview.clone().and_then(|preview| Preview::parse(preview).ok()).unwrap_or_default();
+    let stored = preview.variants.into_iter().find(|stored| Some(stored.name) == variant);
     let (Some(set), Some(stored)) = (preview.set, stored) else { return Err(absent()) };
     Ok(Found {
         mime_type: stored.mime_type,
         size_bytes: stored.size_bytes,
         etag: format!("\"{}-{}\"", set.simple(), stored.name.as_str()),
-        key: names::variant_key(CompanyId(file.company_id), path.file, set, stored.name),
+        set,
+        key: names::variant_key(CompanyId(file.company_id), UploadId(file.id), set, stored.name),
     })
 }
 

@@ -172,7 +172,10 @@ fn described(status: StatusCode, file: &File, etag: &str) -> HttpResponseBuilder
         .insert_header((ETAG, etag))
         .insert_header((ACCEPT_RANGES, "bytes"))
         .insert_header((CONTENT_TYPE, file.mime_type.as_str()))
-        .insert_header((CONTENT_DISPOSITION, disposition(file.display_name.as_ref().unwrap_or(&file.original_name))))
+        .insert_header((
+            CONTENT_DISPOSITION,
+            disposition("attachment", file.display_name.as_ref().unwrap_or(&file.original_name)),
+        ))
         .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .insert_header((CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'"))
         .insert_header((REFERRER_POLICY, "no-referrer"))
@@ -214,11 +217,11 @@ fn parse_range(value: &str, size_bytes: u64) -> Wanted {
     if range.is_empty() { Wanted::Unsatisfiable } else { Wanted::Part(range) }
 }
 
-/// Returns `Content-Disposition` (RFC 6266) with the name twice: in ASCII for old clients, and unchanged (RFC 8187).
-pub(crate) fn disposition(name: &str) -> String {
+/// Returns `Content-Disposition` (RFC 6266) of a kind with the name twice: in ASCII for old clients, and unchanged (RFC 8187).
+pub(crate) fn disposition(kind: &str, name: &str) -> String {
     let plain: String =
         name.chars().map(|c| if c.is_ascii_graphic() && !"\"\\%".contains(c) || c == ' ' { c } else { '_' }).collect();
-    format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{}", utf8_percent_encode(name, ATTR_CHAR))
+    format!("{kind}; filename=\"{plain}\"; filename*=UTF-8''{}", utf8_percent_encode(name, ATTR_CHAR))
 }
 
 #[cfg(test)]
@@ -248,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_name_cannot_leave_its_quotes_or_its_header() {
-        let header = disposition("a\"b\\c\r\nSet-Cookie: x=é.png");
+        let header = disposition("attachment", "a\"b\\c\r\nSet-Cookie: x=é.png");
         assert_eq!(
             header,
             "attachment; filename=\"a_b_c__Set-Cookie: x=_.png\"; \

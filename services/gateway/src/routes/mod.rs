@@ -26,6 +26,7 @@ pub(crate) mod content;
 pub(crate) mod direct;
 pub(crate) mod directory;
 pub(crate) mod files;
+pub(crate) mod media;
 pub(crate) mod quota;
 pub(crate) mod resumable;
 pub(crate) mod sessions;
@@ -81,6 +82,7 @@ topics!(
     files::change,
     content,
     variants,
+    media,
     associations,
     tokens,
     tokens::company,
@@ -153,10 +155,13 @@ mod tests {
         let expected = [
             "get /d/{token}",
             "get /healthz",
+            "get /m/{company}/{file}/{digest}/{variant}",
             "get /metrics",
             "get /openapi.json",
             "get /readyz",
+            "get /v1/media/check",
             "head /d/{token}",
+            "head /m/{company}/{file}/{digest}/{variant}",
             "options /tus/",
         ];
         assert_eq!(open.collect::<BTreeSet<_>>(), expected.map(str::to_owned).into());

@@ -2,7 +2,8 @@
 
 use crate::application::gateway::Gateway;
 use crate::application::reads::record_preview;
-use crate::application::variants::{Found, find_variant, send};
+use crate::application::shown::Found;
+use crate::application::variants::{find_variant, send};
 use crate::http::download::{includes_etag, without_bytes};
 use crate::http::parameters::Bytes;
 use crate::http::path::VariantPath;
@@ -83,13 +84,14 @@ pub(crate) async fn head(
     Ok(without_bytes(described(status, &found), found.size_bytes))
 }
 
-fn is_current(request: &HttpRequest, found: &Found) -> bool {
+/// Returns `true` if the client has the preview already.
+pub(in crate::routes) fn is_current(request: &HttpRequest, found: &Found) -> bool {
     let value = request.headers().get(IF_NONE_MATCH).and_then(|value| value.to_str().ok());
     value.is_some_and(|value| includes_etag(value, &found.etag))
 }
 
 /// Starts a response with the headers of a preview.
-fn described(status: StatusCode, found: &Found) -> HttpResponseBuilder {
+pub(in crate::routes) fn described(status: StatusCode, found: &Found) -> HttpResponseBuilder {
     let mut answer = HttpResponse::build(status);
     answer
         .insert_header((ETAG, found.etag.as_str()))

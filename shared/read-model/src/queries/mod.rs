@@ -11,6 +11,7 @@ mod contents;
 mod directory;
 mod files;
 mod filter;
+mod find_files;
 mod history;
 mod objects;
 mod plans;
@@ -39,6 +40,7 @@ pub use files::{
     list_files, list_shared,
 };
 pub use filter::{FileFilter, ScanFilter};
+pub use find_files::find_files;
 pub use history::shares_and_tokens_of;
 pub use objects::{KeptFile, kept_files, referenced_keys};
 pub use plans::{plan_of_access, plan_of_listing};

@@ -45,7 +45,7 @@ pub(crate) async fn find(
 }
 
 /// Returns `true` if the access facts contain a scan or a release that the row does not have.
-fn is_behind(file: &File, facts: &FileFacts) -> bool {
+pub(crate) fn is_behind(file: &File, facts: &FileFacts) -> bool {
     let shown = file.scan.clone().and_then(|scan| Scan::parse(scan).ok()).map(|scan| scan.result());
     shown != facts.scans.last || file.released_at.is_some() != facts.scans.is_released
 }

@@ -1,0 +1,39 @@
+/// <reference types="@fastly/js-compute" />
+// Checks media URLs of Waybill in Fastly Compute, and keeps the bytes in the cache. The secret store `waybill` has the entry
+// `media_keys` with the lines that `waybill media-keys` prints; the backend `waybill` is the address of Waybill.
+
+const FORM = /^(\/m\/[0-9a-f-]{36}\/[0-9a-f-]{36}\/[0-9a-f]{16}\/[a-z0-9-]+)\?e=([0-9]+)&t=[0-9]+&f=([ia])m?&u=[0-9a-f-]{36}&v=[0-9]+&k=([0-9a-f]{8})&s=([A-Za-z0-9_-]{42}[AEIMQUYcgkosw048])$/
+
+// Returns the name under which a cache keeps the bytes, or '' if the URL must be refused.
+export async function check(url, keys, seconds) {
+  const parts = FORM.exec(url)
+  const key = parts && keys[parts[4]]
+  if (!key || Number(parts[2]) <= seconds) return ''
+  const text = (value) => new TextEncoder().encode(value)
+  const hmac = { name: 'HMAC', hash: 'SHA-256' }
+  const secret = await crypto.subtle.importKey('raw', text(key), hmac, false, ['verify'])
+  const signature = Uint8Array.from(atob(parts[5].replaceAll('-', '+').replaceAll('_', '/')), (c) => c.charCodeAt(0))
+  const signed = text('waybill media 1\0' + url.slice(0, -parts[5].length - '&s='.length))
+  const isValid = await crypto.subtle.verify('HMAC', secret, signature, signed)
+  return isValid ? parts[1] + '#' + parts[3] : ''
+}
+
+// Answers a request. The second and third parameter are the modules `fastly:secret-store` and `fastly:cache-override`.
+export async function answer(request, { SecretStore }, { CacheOverride }) {
+  const { pathname, search } = new URL(request.url)
+  const lines = (await new SecretStore('waybill').get('media_keys')).plaintext()
+  const keys = Object.fromEntries(lines.trim().split('\n').map((line) => line.trim().split(' ')))
+  const name = await check(pathname + search, keys, Date.now() / 1000)
+  if (!name) return new Response('Forbidden\n', { status: 403, headers: { 'cache-control': 'no-store' } })
+  const afterSend = (response) => {
+    if (response.status >= 300) return { cache: false }
+    response.ttl = 86400
+  }
+  const cacheOverride = new CacheOverride({ cacheKey: name, afterSend })
+  return fetch(request, { backend: 'waybill', cacheOverride })
+}
+
+if (typeof addEventListener === 'function' && typeof process === 'undefined') {
+  const modules = Promise.all([import('fastly:secret-store'), import('fastly:cache-override')])
+  addEventListener('fetch', (event) => event.respondWith(modules.then((both) => answer(event.request, ...both))))
+}

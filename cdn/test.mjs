@@ -1,0 +1,110 @@
+// Checks all edges with the examples of vectors.json: node --test cdn
+
+import assert from 'node:assert'
+import { readFileSync } from 'node:fs'
+import test from 'node:test'
+import vm from 'node:vm'
+import crypto from 'node:crypto'
+import { check as cloudflare } from './cloudflare.js'
+import { answer as fastlyAnswer, check as fastly } from './fastly.js'
+import nginx from './nginx.js'
+import cloudflareWorker from './cloudflare.js'
+
+const { keys, now, urls } = JSON.parse(readFileSync(new URL('vectors.json', import.meta.url), 'utf8'))
+
+// Returns the functions of the CloudFront Function, which is no module there.
+function cloudfront(known, seconds) {
+  const source = readFileSync(new URL('cloudfront.js', import.meta.url), 'utf8')
+  const script = source.replace("import crypto from 'crypto'", '').replace(/const KEYS = .*/, 'const KEYS = known')
+  class At extends Date {
+    static now() {
+      return seconds * 1000
+    }
+  }
+  return vm.runInNewContext(`${script}\n;({ check, handler })`, { crypto, known, Date: At })
+}
+
+const checks = { nginx: nginx.check, cloudflare, fastly, cloudfront: cloudfront(keys, now).check }
+
+for (const [name, check] of Object.entries(checks)) {
+  for (const { what, url, cache_key } of urls) {
+    test(`${name}: ${what}`, async () => assert.strictEqual(await check(url, keys, now), cache_key))
+  }
+  test(`${name}: any other character`, async () => {
+    const { url } = urls[0]
+    for (let at = 0; at < url.length; at++) {
+      const other = String.fromCharCode(url.charCodeAt(at) ^ 1)
+      const changed = url.slice(0, at) + other + url.slice(at + 1)
+      assert.strictEqual(await check(changed, keys, now), '', changed)
+    }
+  })
+}
+
+const lines = Object.entries(keys).map((line) => line.join(' '))
+
+test('nginx: variables', () => {
+  const variables = { waybill_media_keys: lines.join(', '), request_uri: urls[0].url }
+  const clock = Date.now
+  Date.now = () => now * 1000
+  try {
+    assert.strictEqual(nginx.cacheKey({ variables }), urls[0].cache_key)
+  } finally {
+    Date.now = clock
+  }
+})
+
+test('cloudfront: events', () => {
+  const { handler } = cloudfront(keys, now)
+  for (const { what, url, cache_key } of urls) {
+    const [uri, query] = url.split('?')
+    const querystring = {}
+    for (const [name, value] of new URLSearchParams(query)) {
+      querystring[name] = name in querystring ? { value, multiValue: [] } : { value }
+    }
+    const passed = handler({ request: { uri, querystring } })
+    assert.strictEqual(passed.statusCode === 403, cache_key === '' && !what.includes('order'), what)
+  }
+})
+
+async function withFetch(run) {
+  const [fetched, clock] = [globalThis.fetch, Date.now]
+  const calls = []
+  globalThis.fetch = async (...call) => calls.push(call) && new Response('bytes')
+  Date.now = () => now * 1000
+  try {
+    await run(calls)
+  } finally {
+    globalThis.fetch = fetched
+    Date.now = clock
+  }
+}
+
+test('cloudflare: requests', () =>
+  withFetch(async (calls) => {
+    const env = { MEDIA_KEYS: `${lines.join('\n')}\n`, ORIGIN: 'https://origin.example' }
+    for (const { what, url, cache_key } of urls.filter(({ what }) => what !== 'an encoded path')) {
+      calls.length = 0
+      const answer = await cloudflareWorker.fetch(new Request(`https://media.example${url}`), env)
+      assert.strictEqual(answer.status, cache_key ? 200 : 403, what)
+      assert.strictEqual(calls.length, cache_key ? 1 : 0, what)
+      if (cache_key) assert.strictEqual(calls[0][1].cf.cacheKey, cache_key)
+    }
+  }))
+
+test('fastly: requests', () =>
+  withFetch(async (calls) => {
+    class SecretStore {
+      get = async () => ({ plaintext: () => `${lines.join('\n')}\n` })
+    }
+    class CacheOverride {
+      constructor(init) {
+        Object.assign(this, init)
+      }
+    }
+    for (const { what, url, cache_key } of urls.filter(({ what }) => what !== 'an encoded path')) {
+      calls.length = 0
+      const answer = await fastlyAnswer(new Request(`https://media.example${url}`), { SecretStore }, { CacheOverride })
+      assert.strictEqual(answer.status, cache_key ? 200 : 403, what)
+      if (cache_key) assert.strictEqual(calls[0][1].cacheOverride.cacheKey, cache_key)
+    }
+  }))

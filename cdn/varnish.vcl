@@ -1,0 +1,60 @@
+vcl 4.1;
+
+# A cache for media URLs of Waybill in Varnish. Varnish has no HMAC, so it asks Waybill whether a URL is valid; the answer has no
+# bytes and needs no query. A URL therefore ends within a second. Replace the texts between @.
+
+backend waybill {
+    .host = "@HOST@";
+    .port = "@PORT@";
+}
+
+sub vcl_recv {
+    if (req.restarts == 0) {
+        if (req.url !~ "^/m/" || (req.method != "GET" && req.method != "HEAD")) {
+            return (synth(404));
+        }
+        set req.http.X-Original-URI = req.url;
+        unset req.http.X-Media-Valid;
+        set req.url = "/v1/media/check";
+        return (pass);
+    }
+    set req.url = req.http.X-Original-URI;
+    if (req.http.X-Media-Valid != "yes") {
+        return (synth(403));
+    }
+    return (hash);
+}
+
+sub vcl_hash {
+    # The path names the bytes, and f whether they are shown or saved.
+    hash_data(regsub(req.url, "\?.*$", ""));
+    hash_data(regsub(req.url, "^.*&f=([ia]).*$", "\1"));
+    return (lookup);
+}
+
+sub vcl_backend_fetch {
+    if (bereq.url == "/v1/media/check") {
+        set bereq.method = "GET";
+    }
+}
+
+sub vcl_backend_response {
+    if (bereq.url ~ "^/m/" && beresp.status == 200) {
+        # The answer is private for other caches, which cannot check the signature.
+        set beresp.ttl = 7d;
+        unset beresp.http.Vary;
+    } else {
+        set beresp.ttl = 0s;
+        set beresp.uncacheable = true;
+    }
+    return (deliver);
+}
+
+sub vcl_deliver {
+    if (req.restarts == 0 && req.url == "/v1/media/check" && resp.status == 204) {
+        set req.http.X-Media-Valid = "yes";
+        return (restart);
+    }
+    unset resp.http.X-Varnish;
+    unset resp.http.Via;
+}
