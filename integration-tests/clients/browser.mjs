@@ -2,6 +2,7 @@
 
 import { coded } from './coded.mjs'
 import { gallery } from './gallery.mjs'
+import { media } from './media.mjs'
 import { interrupted } from './interrupted.mjs'
 import { VERSION_5 } from './page.mjs'
 import { plain, tutorial } from './plain.mjs'
@@ -22,6 +23,7 @@ const scenarios = {
   watched: several('watched.js'),
   tutorial,
   gallery,
+  media,
   coded,
 }
 

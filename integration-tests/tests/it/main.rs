@@ -34,6 +34,7 @@ mod limits;
 mod location;
 mod matrix;
 mod media;
+mod media_edges;
 mod model;
 mod outages;
 mod parked;

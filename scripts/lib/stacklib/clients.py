@@ -23,6 +23,7 @@ _JAVA = _SOURCES / "java" / "TusJava.java"
 _JAVA_VERSION = "0.5.1"
 _JAVA_JAR = f"tus-java-client-{_JAVA_VERSION}.jar"
 _JAVA_SHA256 = "196ce59aac4cca7395aca493e1740ba121ef9696232911086ac205a30948e7bb"
+_NJS = Path("/usr/lib/nginx/modules/ngx_http_js_module.so")
 _MAVEN_COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"
 
 
@@ -35,6 +36,9 @@ def environment() -> Dict[str, str]:
         "WAYBILL_TEST_TUS_JS": str(folder / "tus-js.mjs"),
         "WAYBILL_TEST_BROWSER": str(folder / "browser.mjs"),
         "WAYBILL_TEST_CHROMIUM": chromium(),
+        "WAYBILL_TEST_NGINX_JS": _from_debian("nginx") or _missing("nginx"),
+        "WAYBILL_TEST_NJS": _njs(),
+        "WAYBILL_TEST_VARNISH": _from_debian("varnishd", "varnish") or _missing("varnish"),
         "WAYBILL_TEST_TUSPY_PYTHON": str(python_with("tuspy")),
         "WAYBILL_TEST_MOTO_PYTHON": str(python_with("moto")),
         "WAYBILL_TEST_MOTO": str(_SOURCES / "moto" / "server.py"),
@@ -92,12 +96,26 @@ def java_classpath() -> Optional[str]:
     return os.pathsep.join([str(folder), str(folder / _JAVA_JAR)])
 
 
-def _from_debian(program: str) -> Optional[str]:
+def _from_debian(program: str, package: Optional[str] = None) -> Optional[str]:
+    # Some distributions keep servers in a folder that is not on the PATH of users.
+    path = os.environ.get("PATH", "") + ":/usr/sbin"
     with _locked(cache_folder() / program):
-        found = shutil.which(program)
-        if found is None and apt.install(program):
-            found = shutil.which(program)
+        found = shutil.which(program, path=path)
+        if found is None and apt.install(package or program):
+            found = shutil.which(program, path=path)
     return found
+
+
+def _njs() -> str:
+    """Returns the path of the module njs of nginx. Installs the Debian package if necessary."""
+    with _locked(cache_folder() / "njs"):
+        if not _NJS.exists():
+            apt.install("libnginx-mod-http-js")
+    return str(_NJS) if _NJS.exists() else _missing("libnginx-mod-http-js")
+
+
+def _missing(package: str) -> str:
+    raise StackError(f"the tests of media URLs need {package}: install it (Debian, Ubuntu: apt-get install {package})")
 
 
 def _node() -> str:

@@ -212,7 +212,7 @@ impl Server {
             creations: Turns::default(),
             small_bodies: SmallBodies::default(),
             tokens: Arc::new(tokens),
-            media: Media::new(&config.token_secrets, &settings.media_base),
+            media: Media::new(&config.token_secrets, settings.media_base.as_deref()),
             searches: Searches::default(),
             event_budget: EventBudget::new(settings.event_rates()),
             at_once: AtOnce::new(&settings.at_once),

@@ -116,8 +116,8 @@ pub struct GatewaySettings {
     pub host_client_ca_file: Option<PathBuf>,
     /// Beginning of media URLs, such as the address of a content delivery network. Without it, they are relative to the
     /// address of Waybill
-    #[arg(long, env = "WAYBILL_MEDIA_BASE", default_value = "")]
-    pub media_base: String,
+    #[arg(long, env = "WAYBILL_MEDIA_BASE")]
+    pub media_base: Option<String>,
     /// Comma-separated URLs of the workers, http or https. A host name stands for all addresses that it resolves to
     #[arg(long, env = "WAYBILL_WORKER_URLS", value_delimiter = ',', default_value = "http://127.0.0.1:8090")]
     pub worker_urls: Vec<String>,

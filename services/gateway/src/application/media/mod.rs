@@ -41,11 +41,11 @@ pub(crate) struct Media {
 }
 
 impl Media {
-    pub(crate) fn new(secrets: &Secrets, base: &str) -> Self {
+    pub(crate) fn new(secrets: &Secrets, base: Option<&str>) -> Self {
         let weight = |shown: &Shown| u32::try_from(shown.weight()).unwrap_or(u32::MAX);
         Self {
             keys: MediaKeys::derive(secrets),
-            base: base.trim_end_matches('/').to_owned(),
+            base: base.unwrap_or_default().trim_end_matches('/').to_owned(),
             shown: Cache::builder(SHOWN_BYTES).weigher(weight).time_to_live(SHOWN_FOR).build(),
             rights: Cache::builder(RIGHTS_MAX).time_to_live(RIGHTS_FOR).build(),
         }
