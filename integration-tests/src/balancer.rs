@@ -117,7 +117,7 @@ impl Valve {
     ///
     /// # Panics
     /// If no port is free.
-    pub(crate) async fn start(backend: &str) -> Self {
+    pub async fn start(backend: &str) -> Self {
         let backend = backend.trim_start_matches("http://").to_owned();
         let addr = free_addr();
         let (state, mut is) = watch::channel(State::Open);
@@ -150,7 +150,8 @@ impl Valve {
     }
 
     /// Returns the address of the proxy.
-    pub(crate) fn addr(&self) -> SocketAddr {
+    /// Returns the address of the proxy.
+    pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 

@@ -48,6 +48,7 @@ mod random;
 mod real_clients;
 mod refusals;
 mod replay;
+mod replicas;
 mod restored;
 mod rivals;
 mod rotation;

@@ -20,7 +20,7 @@ import tempfile
 from pathlib import Path
 from typing import Dict, List
 
-from . import clamd, clients, nats, pgfolder, process, waybill, weed, wheels
+from . import clamd, clients, nats, pgfind, pgfolder, process, waybill, weed, wheels
 from .console import say
 from .home import REPOSITORY
 from .ports import Ports
@@ -72,6 +72,7 @@ def _start_servers(folder: Path, stack: Stack) -> Dict[str, str]:
     ports = Ports()
     env = {
         "WAYBILL_TEST_NATS_SERVER": wheels.nats_server(),
+        "WAYBILL_TEST_PG_BINDIR": str(pgfind.programs(None)),
         "WAYBILL_TEST_CLAMD": os.environ.get("WAYBILL_TEST_CLAMD") or clamd.program(),
         **nats.configs_of_tests(folder),
         **nats.passwords(lambda _name: nats.password(), (*nats.USERS, "test")),

@@ -11,6 +11,7 @@ use crate::application::media::Media;
 use crate::application::quota_reservation::Reserver;
 use crate::application::read_your_writes::Positions;
 use crate::application::registration::Registration;
+use crate::application::replica::Replica;
 use crate::application::sealing;
 use crate::application::searches::Searches;
 use crate::application::small_bodies::SmallBodies;
@@ -193,6 +194,12 @@ impl Server {
         tasks.spawn(recording);
         let (reads, recording) = ReadRecorder::new(config.reads.clone(), settings.audit_reads.into());
         tasks.spawn(recording);
+        let max_lag = Duration::from_secs(settings.replica_max_lag_s.into());
+        let replica = config.replica.map(|replica| Arc::new(Replica::new(replica, max_lag)));
+        if let Some(replica) = replica.clone() {
+            let (primary, shutdown) = (config.database.clone(), shutdown.clone());
+            tasks.spawn(async move { replica.watch(&primary, shutdown).await });
+        }
         let policies = config.policies;
         let access = policies.access.clone();
         let addr = settings.http_addr;
@@ -206,7 +213,7 @@ impl Server {
                 Bucket::open(&config.nats, names::IDEMPOTENCY_BUCKET).await?,
                 settings.key_shares(),
             ),
-            positions: Positions::new(config.log.clone(), config.database.clone(), config.replica),
+            positions: Positions::new(config.log.clone(), config.database.clone(), replica),
             started: StartedCache::default(),
             turns: Turns::default(),
             creations: Turns::default(),

@@ -196,6 +196,14 @@ pub struct GatewaySettings {
     /// Maximum total size in bytes of the files of a session
     #[arg(long, env = "WAYBILL_MAX_SESSION_BYTES", default_value_t = 50 << 30)]
     pub max_session_bytes: u64,
+    /// Largest lag in seconds with which a replica of PostgreSQL may answer queries
+    #[arg(
+        long,
+        env = "WAYBILL_REPLICA_MAX_LAG_S",
+        default_value_t = 5,
+        value_parser = clap::value_parser!(u32).range(1..=30)
+    )]
+    pub replica_max_lag_s: u32,
     /// Interval in seconds at which a signed head of the audit is stored for each company with new events. A change of
     /// events can be proved from the next head on
     #[arg(

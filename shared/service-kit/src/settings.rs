@@ -90,8 +90,8 @@ pub struct DatabaseSettings {
     /// the certificate must be valid for the host
     #[arg(long, env = "WAYBILL_DATABASE_URL", default_value = "postgres://localhost/waybill", hide_env_values = true)]
     pub database_url: String,
-    /// URL of a streaming replica from which the gateway answers listings and queries. While the replica is
-    /// unavailable, the gateway uses the primary
+    /// URL of a streaming replica from which the gateway answers listings and queries. While the replica does not answer
+    /// or lags behind (WAYBILL_REPLICA_MAX_LAG_S), the gateway uses the primary
     #[arg(long, env = "WAYBILL_DATABASE_REPLICA_URL", hide_env_values = true)]
     pub database_replica_url: Option<String>,
     /// Schema of the read model

@@ -1,6 +1,7 @@
 //! Read your own writes: responses to commands have `Waybill-Position`. A query that sends this value as
 //! `Waybill-Min-Position` waits until the read model has reached the position.
 
+use crate::application::replica::Replica;
 use crate::http::problems::OrProblem;
 use actix_web::HttpRequest;
 use std::sync::Arc;
@@ -17,30 +18,37 @@ const MIN_POSITION: &str = "Waybill-Min-Position";
 /// Maximum time for which a query waits for the read model.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// Maximum time for which a query waits for the replica before it asks the primary.
+const REPLICA_WITHIN: Duration = Duration::from_millis(500);
+
 const PAUSE: Duration = Duration::from_millis(15);
 
 /// Provides connections to a read model that has reached the positions that a query needs.
 pub(crate) struct Positions {
     log: Arc<dyn EventLog>,
     database: Database,
-    /// Replica that answers queries while it is available. Its own checkpoints say which positions it has reached.
-    replica: Option<Database>,
+    /// Replica that answers queries while it is usable. Its own checkpoints say which positions it has reached.
+    replica: Option<Arc<Replica>>,
 }
 
 impl Positions {
-    pub(crate) fn new(log: Arc<dyn EventLog>, database: Database, replica: Option<Database>) -> Self {
+    pub(crate) fn new(log: Arc<dyn EventLog>, database: Database, replica: Option<Arc<Replica>>) -> Self {
         Self { log, database, replica }
     }
 
-    /// Connects to the replica, or to the primary if the replica is not available.
-    async fn connect(&self) -> Result<Connection, Problem> {
-        if let Some(replica) = &self.replica {
-            match replica.connection().await {
-                Ok(connection) => return Ok(connection),
-                Err(error) => tracing::warn!(%error, "cannot connect to the replica; using the primary"),
+    /// Connects to the replica if it is usable and has reached the positions.
+    async fn to_replica(&self, wanted: &[Position]) -> Option<Connection> {
+        let replica = self.replica.as_ref()?;
+        let connect = async {
+            let mut connection = replica.connection().await?;
+            // A replica that has just stopped to answer would otherwise be noticed only by the query, which has no end then.
+            projection::checkpoint(&mut connection, 0).await.ok()?;
+            for position in wanted {
+                self.reached(&mut connection, *position).await.ok()?.then_some(())?;
             }
-        }
-        self.database.connection().await.or_problem("connecting for a query")
+            Some(connection)
+        };
+        tokio::time::timeout(REPLICA_WITHIN, connect).await.ok().flatten()
     }
 
     /// Returns a connection for a query when the read model has reached `Waybill-Min-Position` of the request and
@@ -59,9 +67,12 @@ impl Positions {
             let known = |position: &Position| position.partition < self.log.partitions().count();
             wanted.push(position.filter(known).ok_or_else(invalid)?);
         }
+        if let Some(connection) = self.to_replica(&wanted).await {
+            return Ok(connection);
+        }
         let until = Instant::now() + PATIENCE;
         loop {
-            let mut connection = self.connect().await?;
+            let mut connection = self.database.connection().await.or_problem("connecting for a query")?;
             let mut reached = true;
             for position in &wanted {
                 reached &= self.reached(&mut connection, *position).await?;
