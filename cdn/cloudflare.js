@@ -17,6 +17,16 @@ export async function check(url, keys, seconds) {
   return isValid ? parts[1] + '#' + parts[3] : ''
 }
 
+// Tells the browser that it may keep the bytes until its own URL ends, not that of the user who came first.
+function kept(answer, url) {
+  const headers = new Headers(answer.headers)
+  const seconds = Number(FORM.exec(url)[2]) - Math.floor(Date.now() / 1000)
+  const isKept = answer.status < 300 || answer.status === 304
+  headers.set('cache-control', isKept ? `private, max-age=${seconds}, immutable` : 'no-store')
+  headers.delete('age')
+  return new Response(answer.body, { status: answer.status, headers })
+}
+
 export default {
   async fetch(request, env) {
     const { pathname, search } = new URL(request.url)
@@ -25,6 +35,7 @@ export default {
     if (!name) return new Response('Forbidden\n', { status: 403, headers: { 'cache-control': 'no-store' } })
     // `cacheKey` needs the Enterprise plan. Without it, each user has an own copy.
     const cf = { cacheEverything: true, cacheKey: name, cacheTtlByStatus: { '200-206': 86400, '300-599': 0 } }
-    return fetch(env.ORIGIN + pathname + search, { method: request.method, headers: request.headers, cf })
+    const answer = await fetch(env.ORIGIN + pathname + search, { method: request.method, headers: request.headers, cf })
+    return kept(answer, pathname + search)
   },
 }

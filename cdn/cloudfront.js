@@ -1,5 +1,6 @@
-// Checks media URLs of Waybill in a CloudFront Function (runtime 2.0) at the event "viewer request". The cache policy must contain the
-// query parameter f and no other, and the origin request policy all query parameters.
+// Checks media URLs of Waybill in a CloudFront Function (runtime 2.0) at the events "viewer request" and "viewer response". The cache
+// policy needs the query parameter f and no other, and a minimum TTL above 0, because the answers are private for other caches. The
+// origin request policy needs all query parameters. Set the minimum TTL of all errors to 0.
 
 import crypto from 'crypto'
 
@@ -29,6 +30,10 @@ function equal(one, other) {
 }
 
 function handler(event) {
+  return event.context.eventType === 'viewer-response' ? kept(event) : checked(event)
+}
+
+function checked(event) {
   const given = event.request.querystring
   const names = Object.keys(given)
   const parameters = PARAMETERS.filter((name) => given[name]).map((name) => name + '=' + given[name].value)
@@ -36,4 +41,16 @@ function handler(event) {
   const url = event.request.uri + '?' + parameters.join('&')
   if (isWhole && check(url, KEYS, Date.now() / 1000)) return event.request
   return { statusCode: 403, statusDescription: 'Forbidden', headers: { 'cache-control': { value: 'no-store' } } }
+}
+
+// Tells the browser that it may keep the bytes until its own URL ends, not that of the user who came first.
+function kept(event) {
+  const response = event.response
+  const isKept = response.statusCode < 300 || response.statusCode === 304
+  const end = event.request.querystring.e
+  const seconds = end ? Number(end.value) - Math.floor(Date.now() / 1000) : 0
+  const value = isKept && seconds > 0 ? 'private, max-age=' + seconds + ', immutable' : 'no-store'
+  response.headers['cache-control'] = { value: value }
+  delete response.headers.age
+  return response
 }

@@ -18,6 +18,16 @@ export async function check(url, keys, seconds) {
   return isValid ? parts[1] + '#' + parts[3] : ''
 }
 
+// Tells the browser that it may keep the bytes until its own URL ends, not that of the user who came first.
+function kept(answer, url) {
+  const headers = new Headers(answer.headers)
+  const seconds = Number(FORM.exec(url)[2]) - Math.floor(Date.now() / 1000)
+  const isKept = answer.status < 300 || answer.status === 304
+  headers.set('cache-control', isKept ? `private, max-age=${seconds}, immutable` : 'no-store')
+  headers.delete('age')
+  return new Response(answer.body, { status: answer.status, headers })
+}
+
 // Answers a request. The second and third parameter are the modules `fastly:secret-store` and `fastly:cache-override`.
 export async function answer(request, { SecretStore }, { CacheOverride }) {
   const { pathname, search } = new URL(request.url)
@@ -28,9 +38,11 @@ export async function answer(request, { SecretStore }, { CacheOverride }) {
   const afterSend = (response) => {
     if (response.status >= 300) return { cache: false }
     response.ttl = 86400
+    return { cache: true }
   }
-  const cacheOverride = new CacheOverride({ cacheKey: name, afterSend })
-  return fetch(request, { backend: 'waybill', cacheOverride })
+  const keyed = new Request(request, { cacheKey: name })
+  const answer = await fetch(keyed, { backend: 'waybill', cacheOverride: new CacheOverride({ afterSend }) })
+  return kept(answer, pathname + search)
 }
 
 if (typeof addEventListener === 'function' && typeof process === 'undefined') {

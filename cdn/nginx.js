@@ -21,6 +21,13 @@ function equal(one, other) {
   return difference === 0
 }
 
+// Returns the `Cache-Control` for the browser: it may keep the bytes until its own URL ends, not that of the user who came first.
+function cacheControl(request) {
+  const parts = FORM.exec(request.variables.request_uri)
+  const seconds = parts ? Number(parts[2]) - Math.floor(Date.now() / 1000) : 0
+  return seconds > 0 ? 'private, max-age=' + seconds + ', immutable' : 'no-store'
+}
+
 // Value of a variable. `$waybill_media_keys` has the lines that `waybill media-keys` prints, separated by commas.
 function cacheKey(request) {
   const keys = {}
@@ -31,4 +38,4 @@ function cacheKey(request) {
   return check(request.variables.request_uri, keys, Date.now() / 1000)
 }
 
-export default { check, cacheKey }
+export default { check, cacheControl, cacheKey }

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert'
 import { readFileSync } from 'node:fs'
-import test from 'node:test'
+import test, { after } from 'node:test'
 import vm from 'node:vm'
 import crypto from 'node:crypto'
 import { check as cloudflare } from './cloudflare.js'
@@ -40,6 +40,9 @@ for (const [name, check] of Object.entries(checks)) {
   })
 }
 
+// The `Cache-Control` that a browser must get: as long as its own URL.
+const KEPT = (url) => `private, max-age=${Number(/e=([0-9]+)/.exec(url)[1]) - now}, immutable`
+
 const lines = Object.entries(keys).map((line) => line.join(' '))
 
 test('nginx: variables', () => {
@@ -48,6 +51,7 @@ test('nginx: variables', () => {
   Date.now = () => now * 1000
   try {
     assert.strictEqual(nginx.cacheKey({ variables }), urls[0].cache_key)
+    assert.strictEqual(nginx.cacheControl({ variables }), KEPT(urls[0].url))
   } finally {
     Date.now = clock
   }
@@ -61,15 +65,27 @@ test('cloudfront: events', () => {
     for (const [name, value] of new URLSearchParams(query)) {
       querystring[name] = name in querystring ? { value, multiValue: [] } : { value }
     }
-    const passed = handler({ request: { uri, querystring } })
+    const passed = handler({ context: { eventType: 'viewer-request' }, request: { uri, querystring } })
     assert.strictEqual(passed.statusCode === 403, cache_key === '' && !what.includes('order'), what)
+    if (!cache_key) continue
+    for (const [statusCode, value] of [[200, KEPT(url)], [304, KEPT(url)], [410, 'no-store']]) {
+      const response = { statusCode, headers: { 'cache-control': { value: 'private, max-age=9' }, age: { value: '5' } } }
+      const given = { context: { eventType: 'viewer-response' }, request: { querystring }, response }
+      assert.strictEqual(JSON.stringify(handler(given).headers), JSON.stringify({ 'cache-control': { value } }), what)
+    }
   }
 })
+
+function browserKeeps(answer, url, isValid) {
+  assert.strictEqual(answer.headers.get('cache-control'), isValid ? KEPT(url) : 'no-store')
+  assert.strictEqual(answer.headers.get('age'), null)
+}
 
 async function withFetch(run) {
   const [fetched, clock] = [globalThis.fetch, Date.now]
   const calls = []
-  globalThis.fetch = async (...call) => calls.push(call) && new Response('bytes')
+  const headers = { 'cache-control': 'private, max-age=9', age: '5', etag: '"a"' }
+  globalThis.fetch = async (...call) => calls.push(call) && new Response('bytes', { headers })
   Date.now = () => now * 1000
   try {
     await run(calls)
@@ -88,6 +104,7 @@ test('cloudflare: requests', () =>
       assert.strictEqual(answer.status, cache_key ? 200 : 403, what)
       assert.strictEqual(calls.length, cache_key ? 1 : 0, what)
       if (cache_key) assert.strictEqual(calls[0][1].cf.cacheKey, cache_key)
+      browserKeeps(answer, url, cache_key)
     }
   }))
 
@@ -97,14 +114,30 @@ test('fastly: requests', () =>
       get = async () => ({ plaintext: () => `${lines.join('\n')}\n` })
     }
     class CacheOverride {
-      constructor(init) {
-        Object.assign(this, init)
+      constructor({ afterSend, ...unknown }) {
+        assert.deepStrictEqual(unknown, {})
+        this.afterSend = afterSend
       }
     }
+    // The platform has this further property of requests.
+    const { Request: Usual } = globalThis
+    globalThis.Request = class extends Usual {
+      constructor(request, init) {
+        super(request)
+        this.cacheKey = init?.cacheKey
+      }
+    }
+    after(() => (globalThis.Request = Usual))
     for (const { what, url, cache_key } of urls.filter(({ what }) => what !== 'an encoded path')) {
       calls.length = 0
       const answer = await fastlyAnswer(new Request(`https://media.example${url}`), { SecretStore }, { CacheOverride })
       assert.strictEqual(answer.status, cache_key ? 200 : 403, what)
-      if (cache_key) assert.strictEqual(calls[0][1].cacheOverride.cacheKey, cache_key)
+      browserKeeps(answer, url, cache_key)
+      if (!cache_key) continue
+      assert.strictEqual(calls[0][0].cacheKey, cache_key)
+      const stored = { status: 200 }
+      assert.deepStrictEqual(calls[0][1].cacheOverride.afterSend(stored), { cache: true })
+      assert.ok(stored.ttl > 0)
+      assert.deepStrictEqual(calls[0][1].cacheOverride.afterSend({ status: 410 }), { cache: false })
     }
   }))

@@ -15,6 +15,7 @@ sub vcl_recv {
         }
         set req.http.X-Original-URI = req.url;
         unset req.http.X-Media-Valid;
+        unset req.http.X-Media-Cache-Control;
         set req.url = "/v1/media/check";
         return (pass);
     }
@@ -53,8 +54,20 @@ sub vcl_backend_response {
 sub vcl_deliver {
     if (req.restarts == 0 && req.url == "/v1/media/check" && resp.status == 204) {
         set req.http.X-Media-Valid = "yes";
+        set req.http.X-Media-Cache-Control = resp.http.Waybill-Media-Cache-Control;
         return (restart);
+    }
+    if (resp.status == 200 || resp.status == 206 || resp.status == 304) {
+        # The browser may keep the bytes until its own URL ends, not that of the user who came first.
+        set resp.http.Cache-Control = req.http.X-Media-Cache-Control;
+        unset resp.http.Age;
+    } else {
+        set resp.http.Cache-Control = "no-store";
     }
     unset resp.http.X-Varnish;
     unset resp.http.Via;
+}
+
+sub vcl_synth {
+    set resp.http.Cache-Control = "no-store";
 }

@@ -50,8 +50,7 @@ impl MediaEdge {
         let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|name| format!("{name}_temp_path {}/{name};", folder.path().display()))
             .join(" ");
-        let more =
-            format!("events {{ }}\npid {}/pid;\nhttp {{\n  access_log off; {temporary}", folder.path().display());
+        let more = format!("events {{ }}\npid {}/pid;\nhttp {{\n  {temporary}", folder.path().display());
         let keys = keys.trim().replace('\n', ", ");
         let cache = folder.path().join("cache").display().to_string();
         let text = filled(
@@ -60,6 +59,7 @@ impl MediaEdge {
                 ("@FOLDER@", FOLDER),
                 ("@KEYS@", &keys),
                 ("@CACHE@", &cache),
+                ("@LOG@", "off;#"),
                 ("@LISTEN@", &addr.to_string()),
                 ("@WAYBILL@", waybill),
                 ("modules/ngx_http_js_module.so", module),

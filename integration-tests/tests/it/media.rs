@@ -3,6 +3,7 @@
 use crate::sharing::{Method as Keep, Room};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use diesel_async::SimpleAsyncConnection;
+use futures_util::StreamExt;
 use hmac::{Hmac, KeyInit, Mac};
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 use reqwest::{Client as Http, Method, Response};
@@ -214,6 +215,34 @@ async fn a_media_url_ends_with_the_access_of_its_user_and_no_other() {
     assert_eq!(status(&admins).await, 200);
     room.admin.delete(&format!("/v1/files/{file}")).await.expect(204);
     ends(&admins).await;
+    stack.finish().await;
+}
+
+/// A request whose body arrives after the user was signed out makes no URLs, which would outlive the sign-out.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_media_url_is_made_after_a_sign_out() {
+    let stack = Stack::start().await;
+    let room = Room::of(&stack).await;
+    let file = post(&room, "a.png", "image/png", picture(1)).await;
+    let body = json!({ "items": [{ "file_id": file }] }).to_string();
+    let (send, rest) = tokio::sync::oneshot::channel::<String>();
+    let first = futures_util::stream::once(async { Ok::<_, std::io::Error>("{".to_owned()) });
+    let (ask, asked) = tokio::sync::oneshot::channel();
+    let second = futures_util::stream::once(async {
+        ask.send(()).unwrap();
+        Ok(rest.await.unwrap())
+    });
+    let request = room.ben.request(Method::POST, "/v1/media-urls").header("content-type", "application/json");
+    let request = request.body(reqwest::Body::wrap_stream(first.chain(second)));
+    let ben = room.ben.clone();
+    let answer = tokio::spawn(async move { ben.send(request).await });
+    // The head of the request was sent.
+    asked.await.unwrap();
+    let path = room.path(&format!("/users/{}/sign-out", room.ben.principal.user_id));
+    stack.host().post(&path, &json!({})).await.expect(204);
+    eventually("the sign-out", || async { (room.ben.get("/v1/quota").await.status == 401).then_some(()) }).await;
+    send.send(body[1..].to_owned()).unwrap();
+    answer.await.unwrap().refused(401, "token_invalid");
     stack.finish().await;
 }
 

@@ -61,6 +61,18 @@ async fn check_cache(stack: &Stack, room: &Room, origin: &Origin, edge: &MediaEd
         assert_eq!(answer.bytes().await.unwrap(), picture(1));
     }
     assert_eq!(origin.requests(), 1, "the cache asked for the bytes more than once");
+    // The browser of each user keeps the bytes as long as its own URL is valid.
+    let shorter = with_end(&at_edge[1], 200);
+    for (url, least) in [(&at_edge[1], 290), (&shorter, 90)] {
+        let answer = read(Method::GET, url, &[]).await;
+        let kept = header(&answer, "cache-control");
+        let seconds = kept.strip_prefix("private, max-age=").unwrap().strip_suffix(", immutable").unwrap();
+        assert!((least..=least + 161).contains(&seconds.parse::<i32>().unwrap()), "{kept}");
+        assert_eq!(
+            (header(&answer, "age"), answer.headers().get_all("cache-control").iter().count()),
+            (String::new(), 1)
+        );
+    }
 
     let other = post(room, "b.png", "image/png", picture(2)).await;
     let (good, other) = (&at_edge[0], url(&room.ben, &other).await.replace(stack.url(), &edge.url()));
@@ -68,7 +80,12 @@ async fn check_cache(stack: &Stack, room: &Room, origin: &Origin, edge: &MediaEd
     forged.replace_range(other.find("&s=").unwrap() + 3.., &good[good.find("&s=").unwrap() + 3..]);
     for url in [forged, good.replace("f=i", "f=im"), good.split_once('?').unwrap().0.to_owned(), with_end(good, 1_000)]
     {
-        assert_eq!(status(&url).await, 403, "{url}");
+        let refused = read(Method::GET, &url, &[]).await;
+        assert_eq!(
+            (refused.status().as_u16(), header(&refused, "cache-control")),
+            (403, "no-store".to_owned()),
+            "{url}"
+        );
     }
     assert_eq!(origin.requests(), 1, "the cache let a URL pass that is not valid");
     let part = read(Method::GET, good, &[("range", "bytes=5-9")]).await;

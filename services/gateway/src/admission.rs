@@ -2,7 +2,7 @@
 //! audit record of refused requests.
 
 use crate::application::gateway::Gateway;
-use crate::application::registration::not_registered;
+use crate::application::registration::barred;
 use crate::http::event_budget::cost_of;
 use crate::http::json;
 use crate::http::openapi::{Api, RouteProperties, TokenInPath};
@@ -17,9 +17,9 @@ use prometheus::IntCounterVec;
 use std::sync::LazyLock;
 use std::time::Duration;
 use waybill_audit::denials::Attempt;
-use waybill_domain::access::{Barred, Presence, Standing};
+use waybill_domain::access::{Presence, Standing};
 use waybill_http_kit::admission::has_ticket;
-use waybill_http_kit::auth::{ExpiredToken, token_invalidated};
+use waybill_http_kit::auth::ExpiredToken;
 use waybill_http_kit::body::Hold;
 use waybill_http_kit::rate_limit::ValidToken;
 use waybill_http_kit::slots::Slot;
@@ -63,7 +63,8 @@ pub(crate) async fn admit<B: MessageBody>(
     let route = api.map(|api| api.properties_of(request.match_pattern().as_deref())).unwrap_or_default();
     let secret_prefix = api.and_then(|api| api.secret_prefix_of(request.path()));
     // A link to download a file needs no other credentials than its path, and a WebSocket no others than its ticket.
-    let has_secret = secret_prefix.is_some() || has_ticket(request.headers());
+    let is_in_header = route.token_in_path == TokenInPath::InHeader;
+    let has_secret = secret_prefix.is_some() || is_in_header || has_ticket(request.headers());
     let path = secret_prefix.map_or_else(|| request.path().to_owned(), |prefix| format!("{prefix}…"));
     let attempt = principal.as_ref().map(|principal| Attempt {
         company_id: principal.company_id,
@@ -181,8 +182,5 @@ async fn check(gateway: &Gateway, principal: &Principal, route: RouteProperties,
     let is_audit = principal.roles.contains(&Role::Auditor) && path.starts_with(AUDIT);
     let company = if is_audit && standing.company == Presence::Ended { Presence::Active } else { standing.company };
     let standing = Standing { company, ..standing };
-    standing.check(gateway.registration.is_automatic(), principal.issued_at).map_err(|barred| match barred {
-        Barred::NotRegistered => not_registered(),
-        Barred::TokenInvalidated => token_invalidated(),
-    })
+    standing.check(gateway.registration.is_automatic(), principal.issued_at).map_err(barred)
 }

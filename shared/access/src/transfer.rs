@@ -31,6 +31,8 @@ pub enum Credential {
     SignedUrl {
         /// A time before the access was permitted.
         since: Timestamp,
+        /// End of the URL. A transfer that continues after it needs the access of the user then.
+        until: Timestamp,
         /// Time before which tokens of the user were invalid at that time, if any.
         tokens_valid_from: Option<Timestamp>,
     },
@@ -57,6 +59,8 @@ pub struct Transfer {
     credential: Credential,
     /// `None` for a signed URL as long as nothing has happened that could end the access.
     rights: Option<Rights>,
+    /// `true` if the rights were read again.
+    has_looked: bool,
     checked_at: Instant,
 }
 
@@ -72,7 +76,7 @@ impl Transfer {
     ) -> Self {
         let file = facts.file_id;
         let rights = Some(Rights { standing: Standing::default(), facts, seen });
-        Self { access, company, viewer, file, credential, rights, checked_at: Instant::now() }
+        Self { access, company, viewer, file, credential, rights, has_looked: false, checked_at: Instant::now() }
     }
 
     /// Begins a transfer with a signed URL. `known` are rights of the same user to the file that were read earlier, if any.
@@ -85,12 +89,17 @@ impl Transfer {
         credential: Credential,
         known: Option<Rights>,
     ) -> Self {
-        Self { access, company, viewer, file, credential, rights: known, checked_at: Instant::now() }
+        Self { access, company, viewer, file, credential, rights: known, has_looked: false, checked_at: Instant::now() }
     }
 
     /// Returns the rights on which the decision rests; `None` if the signature suffices.
     pub fn rights(&self) -> Option<&Rights> {
         self.rights.as_ref()
+    }
+
+    /// Returns `true` if the rights were read from the tables, not given.
+    pub fn has_looked(&self) -> bool {
+        self.has_looked
     }
 
     /// Returns whether the access is permitted now, after the process has followed the log to its end.
@@ -112,7 +121,8 @@ impl Transfer {
     }
 
     async fn decide(&mut self, now: Timestamp) -> Result<bool, AccessError> {
-        if let Credential::SignedUrl { since, .. } = self.credential
+        if let Credential::SignedUrl { since, until, .. } = self.credential
+            && now < until
             && !self.access.may_have_ended(self.company, self.viewer.user_id, self.file, since)
         {
             return Ok(true);
@@ -140,6 +150,8 @@ impl Transfer {
     fn is_permitted(&self, now: Timestamp) -> bool {
         let Some(Rights { standing, facts, .. }) = &self.rights else { return false };
         let viewer = match self.credential {
+            // Its owner can read a deleted file, but pages do not show it.
+            Credential::SignedUrl { .. } if facts.is_deleted => return false,
             Credential::Bearer { .. } | Credential::SignedUrl { .. } => self.viewer,
             Credential::Link { issued_at, .. } => standing.viewer_of_link(self.viewer, issued_at),
         };
@@ -179,7 +191,7 @@ impl Transfer {
         let mut known = known?;
         let Some(facts) = known.files.remove(&self.file) else { return Ok(false) };
         let standing = known.standing;
-        self.rights = Some(Rights { standing, facts, seen });
+        (self.rights, self.has_looked) = (Some(Rights { standing, facts, seen }), true);
         let is_known = match self.credential {
             Credential::Bearer { .. } | Credential::Link { .. } => standing.is_active(),
             // Users whose registration is automatic are not registered before their first command.

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use waybill_schema::Variant;
 
 /// Bytes that a media URL gives access to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 pub enum MediaVariant {
     /// The file.
     #[default]

@@ -28,6 +28,8 @@ pub enum Holder {
     User(CompanyId, UserId),
     /// A download link, for all who use it.
     Link(CompanyId, TokenId),
+    /// The media URLs of a user, for all who use them.
+    MediaUrls(CompanyId, UserId),
     /// A company.
     Company(CompanyId),
     /// A client address, or a /64 network of IPv6.
@@ -40,6 +42,7 @@ impl Holder {
         match self {
             Self::User(..) => "user",
             Self::Link(..) => "link",
+            Self::MediaUrls(..) => "media URLs",
             Self::Company(_) => "company",
             Self::Address(_) => "address",
         }
@@ -63,7 +66,7 @@ impl Most {
 
     fn of(self, holder: Holder) -> u32 {
         match holder {
-            Holder::User(..) | Holder::Link(..) => self.person,
+            Holder::User(..) | Holder::Link(..) | Holder::MediaUrls(..) => self.person,
             Holder::Company(_) => self.company,
             Holder::Address(_) => self.address,
         }
@@ -135,7 +138,7 @@ impl Drop for Slot {
 fn counted(holder: Holder) -> Holder {
     match holder {
         Holder::Address(address) => Holder::Address(crate::rate_limit::client(address)),
-        Holder::User(..) | Holder::Link(..) | Holder::Company(_) => holder,
+        Holder::User(..) | Holder::Link(..) | Holder::MediaUrls(..) | Holder::Company(_) => holder,
     }
 }
 

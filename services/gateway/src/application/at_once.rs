@@ -57,8 +57,15 @@ impl AtOnce {
     ///
     /// # Errors
     /// 429 `too_many_at_once`.
-    pub(crate) fn download_by_media_url(&self, company: CompanyId, user: UserId) -> Result<Slot, Problem> {
-        self.downloads.take(&[Holder::User(company, user), Holder::Company(company)])
+    pub(crate) fn download_by_media_url(
+        &self,
+        company: CompanyId,
+        user: UserId,
+        address: Option<IpAddr>,
+    ) -> Result<Slot, Problem> {
+        let holders = [Holder::MediaUrls(company, user), Holder::Company(company)];
+        let holders: Vec<Holder> = address.map(Holder::Address).into_iter().chain(holders).collect();
+        self.downloads.take(&holders)
     }
 
     /// Begins to receive bytes of a file.

@@ -3,7 +3,9 @@
 use crate::http::problems::{IntoProblem, OrProblem};
 use std::sync::Arc;
 use waybill_cache::Cache;
+use waybill_domain::access::Barred;
 use waybill_domain::directory::{Command, State};
+use waybill_http_kit::auth::token_invalidated;
 use waybill_http_kit::{Principal, Problem};
 use waybill_read_model::{Database, queries};
 use waybill_repository::{Context, Directories};
@@ -91,6 +93,14 @@ impl Registration {
         }
         let is_active = look_at_directory(&self.directories, company, |directory| directory.is_active(user)).await?;
         if is_active { Ok(None) } else { Err(not_registered()) }
+    }
+}
+
+/// Returns the problem for users who may do nothing.
+pub(crate) fn barred(why: Barred) -> Problem {
+    match why {
+        Barred::NotRegistered => not_registered(),
+        Barred::TokenInvalidated => token_invalidated(),
     }
 }
 

@@ -34,6 +34,8 @@ pub(crate) struct Original {
     pub(crate) file: File,
     /// The form without metadata, if that one is shown.
     pub(crate) plain: Option<Plain>,
+    /// `true` if these bytes are certainly what others than the uploader and admins get.
+    pub(crate) is_for_others: bool,
 }
 
 impl Original {
@@ -60,6 +62,14 @@ impl Shown {
         };
         digest.truncate(NAME_DIGITS);
         digest
+    }
+
+    /// Returns `true` if these bytes are certainly what others than the uploader and admins get.
+    pub(crate) fn is_for_others(&self) -> bool {
+        match self {
+            Self::Original(original) => original.is_for_others,
+            Self::Preview(_) => true,
+        }
     }
 
     /// Returns the media type of the bytes.

@@ -16,7 +16,7 @@ use utoipa::openapi::OpenApi;
 use waybill_http_kit::{Problem, health};
 use waybill_schema::ErrorCode;
 
-/// Extension of a description: the path contains the `text` of a download token, or its `id`.
+/// Extension of a description: the path contains the `text` of a download token, or its `id`, or a `header` has the path.
 const TOKEN_IN_PATH: &str = "x-waybill-token-in-path";
 
 /// Extension of a description: the points of a request.
@@ -71,6 +71,8 @@ pub(crate) enum TokenInPath {
     Id,
     /// The text of a token, which is a secret and needs no further credentials.
     Text,
+    /// Not in this path but in a header, which has the path of another request.
+    InHeader,
 }
 
 impl RouteProperties {
@@ -96,6 +98,7 @@ impl RouteProperties {
         match extension(TOKEN_IN_PATH).as_ref().and_then(Value::as_str) {
             Some("text") => self.token_in_path = TokenInPath::Text,
             Some("id") => self.token_in_path = TokenInPath::Id,
+            Some("header") => self.token_in_path = TokenInPath::InHeader,
             _ => {}
         }
         if let Some(points) = extension(POINTS).and_then(|points| u32::try_from(points.as_u64()?).ok()) {

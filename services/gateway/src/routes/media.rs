@@ -18,7 +18,7 @@ use actix_web::{HttpMessage, HttpRequest, HttpResponse, get, post, route, web};
 use waybill_access::Transfer;
 use waybill_api::media::{Disposition, MediaUrls, MediaUrlsBody};
 use waybill_http_kit::rate_limit::ValidToken;
-use waybill_http_kit::{Principal, Problem};
+use waybill_http_kit::{Principal, Problem, RequestId};
 use waybill_schema::ErrorCode;
 use waybill_service_kit::now;
 
@@ -92,8 +92,7 @@ pub(crate) async fn download(request: HttpRequest, gateway: web::Data<Gateway>) 
     let is_kept = matches!(answer.status(), StatusCode::OK | StatusCode::PARTIAL_CONTENT | StatusCode::NOT_MODIFIED);
     if is_kept {
         let headers = answer.headers_mut();
-        let left_s = url.left_s(now()).unwrap_or(0);
-        if let Ok(value) = HeaderValue::from_str(&format!("private, max-age={left_s}, immutable")) {
+        if let Ok(value) = HeaderValue::from_str(&cache_control(&url)) {
             headers.insert(CACHE_CONTROL, value);
         }
         if let Ok(value) = HeaderValue::from_str(&disposition_of(&url, &shown)) {
@@ -112,7 +111,8 @@ async fn answer(
     transfer: Transfer,
 ) -> Result<HttpResponse, Problem> {
     let is_head = request.method() == Method::HEAD;
-    let slot = || gateway.at_once.download_by_media_url(url.company, url.user);
+    let address = RequestId::of(request).address;
+    let slot = || gateway.at_once.download_by_media_url(url.company, url.user, address);
     match shown {
         Shown::Preview(found) if is_current(request, found) => Ok(described(StatusCode::NOT_MODIFIED, found).finish()),
         Shown::Preview(found) if is_head => Ok(without_bytes(described(StatusCode::OK, found), found.size_bytes)),
@@ -127,6 +127,11 @@ async fn answer(
             }
         },
     }
+}
+
+/// Returns the `Cache-Control` of an answer: browsers may keep it until the URL ends, and shared caches must check each URL.
+fn cache_control(url: &MediaUrl) -> String {
+    format!("private, max-age={}, immutable", url.left_s(now()).unwrap_or(0))
 }
 
 fn disposition_of(url: &MediaUrl, shown: &Shown) -> String {
@@ -151,10 +156,12 @@ fn disposition_of(url: &MediaUrl, shown: &Shown) -> String {
     tag = "media",
     operation_id = "check_media_url",
     security(()),
+    extensions(("x-waybill-token-in-path" = json!("header"))),
     params(("X-Original-URI" = String, Header, description = "Path and query of the media URL. `X-Forwarded-Uri` means the same")),
     responses(
-        (status = 204, description = "The bytes may be sent"),
+        (status = 204, description = "The bytes may be sent. `Waybill-Media-Cache-Control` is the `Cache-Control` for the client"),
         (status = 403, description = "`media_url_invalid`, also if the URL has expired or its access has ended"),
+        (status = 429, description = "`too_many_requests`"),
     ),
 )]
 #[get("/v1/media/check")]
@@ -167,5 +174,5 @@ pub(crate) async fn check(request: HttpRequest, gateway: web::Data<Gateway>) -> 
     };
     let url = find::check(&gateway, url, now()).map_err(refused)?;
     find::permit(&gateway, &url, now()).await.map_err(refused)?;
-    Ok(HttpResponse::NoContent().finish())
+    Ok(HttpResponse::NoContent().insert_header(("Waybill-Media-Cache-Control", cache_control(&url))).finish())
 }

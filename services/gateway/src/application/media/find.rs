@@ -14,7 +14,7 @@ use waybill_api::media::MediaVariant;
 use waybill_domain::access::{FileFacts, Viewer};
 use waybill_http_kit::Problem;
 use waybill_read_model::queries::{File, find_file};
-use waybill_schema::{ErrorCode, LocationPolicy, Sha256Digest, Timestamp};
+use waybill_schema::{ErrorCode, Sha256Digest, Timestamp};
 
 /// Returns the problem of a URL whose time or access has ended.
 pub(crate) fn ended() -> Problem {
@@ -40,21 +40,17 @@ pub(crate) fn check(gateway: &Gateway, url: &str, now: Timestamp) -> Result<Medi
 /// 410 `media_url_ended` if the access has ended, or 503 if that cannot be decided.
 pub(crate) async fn permit(gateway: &Gateway, url: &MediaUrl, now: Timestamp) -> Result<Transfer, Problem> {
     let viewer = viewer_of(url);
-    let credential = Credential::SignedUrl { since: url.since(), tokens_valid_from: url.tokens_valid_from };
+    let (since, until) = (url.since(), url.until());
+    let credential = Credential::SignedUrl { since, until, tokens_valid_from: url.tokens_valid_from };
     let key = (url.company, rights_key(url));
     let known = gateway.media.rights.get(&key);
     let known = known.map(|rights| (*rights).clone());
-    let was_known = known.is_some();
     let access = gateway.access.clone();
     let mut transfer = Transfer::of_signed_url(access, url.company, viewer, url.file, credential, known);
     if !transfer.check(now).await.or_problem("checking access")? {
         return Err(ended());
     }
-    let Some(rights) = transfer.rights() else { return Ok(transfer) };
-    if rights.facts.is_deleted {
-        return Err(ended());
-    }
-    if !was_known {
+    if let Some(rights) = transfer.rights().filter(|_| transfer.has_looked()) {
         gateway.media.rights.insert(&key, rights.clone());
     }
     Ok(transfer)
@@ -75,8 +71,8 @@ fn rights_key(url: &MediaUrl) -> Sha256Digest {
 pub(crate) async fn find(gateway: &Gateway, url: &MediaUrl, facts: Option<&FileFacts>) -> Result<Arc<Shown>, Problem> {
     let key = (url.company, Sha256Digest(Sha256::digest(url.path()).into()));
     // After the company has begun to remove locations, a URL of the original may show one.
-    let must_look = facts.is_some_and(|facts| facts.location_policy != LocationPolicy::Off);
-    if let Some(shown) = gateway.media.shown.get(&key).filter(|_| !must_look) {
+    let needs_plain = facts.is_some_and(|facts| !facts.gives_original(Some(viewer_of(url))));
+    if let Some(shown) = gateway.media.shown.get(&key).filter(|shown| !needs_plain || shown.is_for_others()) {
         return Ok(shown);
     }
     let mut connection = gateway.database.connection().await.or_problem("connecting for a query")?;
@@ -123,7 +119,11 @@ pub(super) async fn shown(
     // Neither is shown, and they are large.
     let small = |file: File| File { metadata_text: None, preview: None, ..file };
     let plain = plain.map(|Plain { form, described }| Plain { form, described: small(described) });
-    Ok(Shown::Original(Box::new(Original { file: small(file), plain })))
+    let is_for_others = match form {
+        Form::For(facts, viewer) => !facts.gives_original(Some(viewer)),
+        Form::WithDigest(_) => plain.is_some(),
+    };
+    Ok(Shown::Original(Box::new(Original { file: small(file), plain, is_for_others })))
 }
 
 fn begins_with(file: &File, digest: &str) -> bool {

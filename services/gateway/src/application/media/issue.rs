@@ -6,11 +6,13 @@ use crate::application::gateway::Gateway;
 use crate::application::media::find::{Form, shown};
 use crate::application::media::url::{MediaUrl, end};
 use crate::application::reads::{record_download, record_preview};
+use crate::application::registration::barred;
 use crate::application::shown::Shown;
 use crate::http::problems::OrProblem;
 use crate::http::time::rfc3339;
 use actix_web::HttpRequest;
 use futures_util::{StreamExt, TryStreamExt, stream};
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use waybill_access::{Known, Wanted};
 use waybill_api::media::{self as api, Disposition, MadeMediaUrl, MediaItem, MediaOutcome, MediaUrlsBody};
@@ -55,8 +57,11 @@ const SHOWN_INLINE: [&str; 17] = [
     "video/webm",
 ];
 
-/// A file, and what the caller may do with it.
-type Permitted = (File, FileFacts);
+/// A file that the caller may download, and the facts that permit it.
+struct Permitted {
+    file: File,
+    facts: FileFacts,
+}
 
 /// Request for media URLs of one user.
 struct Asked<'a> {
@@ -87,10 +92,21 @@ pub(crate) async fn issue(
     let ids: BTreeSet<FileId> = items.iter().map(|item| UploadId(item.file_id)).collect();
     let (permitted, standing) = asked.permitted(ids.into_iter().collect()).await?;
     let mut made = Vec::with_capacity(items.len());
+    let mut views = HashMap::new();
     for item in items {
         let permitted = permitted.get(&UploadId(item.file_id));
         let url = match permitted.unwrap_or(&Err(Problem::not_found("file"))) {
-            Ok((file, facts)) => asked.url(item, file, facts, standing).await,
+            Ok(permitted) => {
+                let of = (item.file_id, item.variant);
+                let view = match views.entry(of) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(new) => new.insert(asked.view(item, permitted).await),
+                };
+                match view {
+                    Ok(view) => asked.url(item, permitted, view, standing),
+                    Err(problem) => Err(problem.clone()),
+                }
+            }
             Err(problem) => Err(problem.clone()),
         };
         let outcome = match url {
@@ -117,6 +133,8 @@ impl Asked<'_> {
         let wanted = Wanted { files: ids.clone(), every_share, ..Wanted::default() };
         let Known { files: mut facts, standing, .. } = look(gateway, &mut connection, principal, &wanted).await?;
         drop(connection);
+        // The user may have been signed out while the body arrived. Otherwise the URLs would outlive the sign-out.
+        standing.check(gateway.registration.is_automatic(), principal.issued_at).map_err(barred)?;
         let mut permitted: HashMap<FileId, Result<Permitted, Problem>> = HashMap::new();
         for mut file in files {
             let id = UploadId(file.id);
@@ -126,7 +144,7 @@ impl Asked<'_> {
             }
             if file.is_processed && !is_behind(&file, &facts) {
                 let allowed = facts.check(viewer(principal), Operation::Download, now);
-                permitted.insert(id, allowed.map(|()| (file, facts)).map_err(|why| denied(why, "file")));
+                permitted.insert(id, allowed.map(|()| Permitted { file, facts }).map_err(|why| denied(why, "file")));
             }
         }
         // The tables may not have these files yet. The lookup of a single file waits for them.
@@ -134,26 +152,32 @@ impl Asked<'_> {
         gateway.admission.charge(principal, POINTS_ALONE * u32::try_from(alone.len()).unwrap_or(u32::MAX));
         let found = stream::iter(alone).map(|id| async move {
             let found = find(request, principal, id, gateway, Operation::Download).await;
-            (id, found)
+            (id, found.map(|(file, facts)| Permitted { file, facts }))
         });
         permitted.extend(found.buffer_unordered(AT_ONCE).collect::<Vec<_>>().await);
         Ok((permitted, standing))
     }
 
-    async fn url(
+    async fn view(&self, item: MediaItem, Permitted { file, facts }: &Permitted) -> Result<Shown, Problem> {
+        let form = Form::For(facts, viewer(self.principal));
+        shown(self.gateway, file.clone(), item.variant, form).await
+    }
+
+    fn url(
         &self,
         item: MediaItem,
-        file: &File,
-        facts: &FileFacts,
+        Permitted { file, facts }: &Permitted,
+        shown: &Shown,
         standing: Standing,
     ) -> Result<api::MediaUrl, Problem> {
         let viewer = viewer(self.principal);
-        let shown = shown(self.gateway, file.clone(), item.variant, Form::For(facts, viewer)).await?;
         let step_ms = i64::from(self.ttl_s / 2) * 1_000;
         let latest = at(end(self.now, self.ttl_s));
-        let expires = facts.readable_until(viewer, self.now, latest);
+        // The role of an admin ends with the token that asserts it.
+        let latest_of_role = if viewer.is_admin { latest.min(self.principal.expires_at) } else { latest };
+        let expires = facts.readable_until(viewer, self.now, latest_of_role);
         let refresh = if expires < latest { expires } else { latest.plus_ms(-step_ms) };
-        let disposition = disposition(item.disposition, &shown);
+        let disposition = disposition(item.disposition, shown);
         let url = MediaUrl {
             company: self.principal.company_id,
             file: UploadId(file.id),

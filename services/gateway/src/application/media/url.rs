@@ -95,6 +95,11 @@ impl MediaUrl {
         Timestamp(i64::try_from(self.expires_s.saturating_sub(longest_s)).unwrap_or(0).saturating_mul(1_000))
     }
 
+    /// Returns the end.
+    pub(crate) fn until(&self) -> Timestamp {
+        Timestamp(i64::try_from(self.expires_s).unwrap_or(i64::MAX).saturating_mul(1_000))
+    }
+
     /// Returns the number of seconds until the URL expires; `None` if it has.
     pub(crate) fn left_s(&self, now: Timestamp) -> Option<u64> {
         let now_s = u64::try_from(now.0).unwrap_or(0) / 1_000;
