@@ -12,11 +12,11 @@ from typing import Any, Dict, List, Optional, Tuple
 from stacklib import waybill
 from stacklib.console import StackError, say
 
-from . import company, compression, content, machine, memory, pairs, queries, rebuild, report, rig as rigs, scale, scenarios, siege, sockets, tusd
+from . import company, compression, content, downloads, machine, memory, pairs, queries, rebuild, report, rig as rigs, scale, scenarios, siege, sockets, tusd
 from .distance import Distance
 from .sources import Sources
 
-_NAMES = [*scenarios.PAIRED, *memory.CONTESTANTS, rebuild.SMALL, rebuild.LARGE, "queries", "scale", "company", "sockets", "siege", "content", "compression"]
+_NAMES = [*scenarios.PAIRED, *memory.CONTESTANTS, rebuild.SMALL, rebuild.LARGE, "queries", "scale", "company", "sockets", "siege", "content", "compression", "downloads"]
 _CONTESTANTS = ["ours", "ours-tus", "direct", "raw", "tus", "tusd"]
 _USAGE = """\
 Measure Waybill on this machine, with its own servers on loopback. See bench/README.md.
@@ -114,6 +114,9 @@ def _one(
         if name == "compression":
             compressed = compression.measure(rig)
             return report.compression(compressed), compressed
+        if name == "downloads":
+            downloaded = downloads.measure(rig, sources, sizes.file_bytes, options.pairs or (1 if options.quick else 4))
+            return report.downloads(downloaded), downloaded
         if name == "sockets":
             costs = sockets.measure(rig, options.sockets or sizes.sockets)
             return report.sockets(costs), costs

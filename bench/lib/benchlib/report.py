@@ -3,12 +3,13 @@
 from statistics import median
 from typing import Callable, Dict, Iterable, List, Optional
 
-from . import tusd
+from . import downloads as of_downloads, tusd
 from .attempt import OUR_ROLES, Run
 from .company import Level as CompanyLevel
 from .compression import Compression
 from .content import Content
 from .distance import Distance
+from .downloads import Downloads
 from .pairs import Pair
 from .queries import CONNECTIONS, Queries, percentile
 from .rebuild import Rebuild
@@ -133,6 +134,15 @@ def compression(result: Compression) -> str:
         _table(["kind", "bytes", *(f"level {level.level}" for level in result.levels)], kinds),
         "Reads of one file, one after another:",
         _table(["object", "bytes sent per byte", "MB/s", "CPU s per GB: gateway", "store"], reads),
+    ])
+
+
+def downloads(result: Downloads) -> str:
+    rounds = len(next(iter(next(iter(result.runs.values())).values())))
+    return "\n\n".join([
+        "### Downloads",
+        f"{rounds} round{'s' if rounds > 1 else ''}; the run in the middle, and the median of the ratios within rounds.",
+        _table(*of_downloads.table(result)),
     ])
 
 
