@@ -194,14 +194,14 @@ impl Server {
         tasks.spawn(recording);
         let (reads, recording) = ReadRecorder::new(config.reads.clone(), settings.audit_reads.into());
         tasks.spawn(recording);
+        let policies = config.policies;
+        let access = policies.access.clone();
         let max_lag = Duration::from_secs(settings.replica_max_lag_s.into());
         let replica = config.replica.map(|replica| Arc::new(Replica::new(replica, max_lag)));
         if let Some(replica) = replica.clone() {
-            let (primary, shutdown) = (config.database.clone(), shutdown.clone());
-            tasks.spawn(async move { replica.watch(&primary, shutdown).await });
+            let (primary, access, shutdown) = (config.database.clone(), access.clone(), shutdown.clone());
+            tasks.spawn(async move { replica.watch(&primary, &access, shutdown).await });
         }
-        let policies = config.policies;
-        let access = policies.access.clone();
         let addr = settings.http_addr;
         let gateway = Gateway {
             workers,

@@ -7,6 +7,7 @@
 
 mod endings;
 mod error;
+mod following;
 mod policies;
 mod tail;
 mod transfer;
@@ -123,42 +124,6 @@ impl Access {
             }
             shutdown.unless(tokio::time::sleep(Duration::from_millis(200))).await;
         }
-    }
-
-    /// Returns the sequence up to which this process has followed the company's partition. Facts that are read later
-    /// contain all events up to it.
-    pub fn followed(&self, company: CompanyId) -> u64 {
-        self.tail(self.log.partitions().of(company)).at()
-    }
-
-    /// Waits until this process has followed the company's partition up to `seq`.
-    ///
-    /// # Errors
-    /// [`AccessError::Behind`].
-    pub fn reach(&self, company: CompanyId, seq: u64) -> BoxFuture<'_, Result<(), AccessError>> {
-        Box::pin(self.wait_for(company, seq))
-    }
-
-    async fn wait_for(&self, company: CompanyId, seq: u64) -> Result<(), AccessError> {
-        self.tail(self.log.partitions().of(company)).reach(seq).await
-    }
-
-    /// Waits until this process has followed the company's partition to its end.
-    async fn reach_the_end(&self, company: CompanyId) -> Result<(), AccessError> {
-        let partition = self.log.partitions().of(company);
-        self.tail(partition).reach_the_end(&self.log, partition).await
-    }
-
-    fn may_have_ended(&self, company: CompanyId, user: UserId, file: FileId, since: Timestamp) -> bool {
-        self.tail(self.log.partitions().of(company)).may_have_ended(company, user, file, since)
-    }
-
-    fn recent(&self, company: CompanyId, after: u64) -> Result<Vec<Arc<Recorded>>, AccessError> {
-        self.tail(self.log.partitions().of(company)).since(company, after)
-    }
-
-    fn tail(&self, partition: u32) -> &Tail {
-        &self.tails[partition as usize]
     }
 
     /// Invalidates the cache entries that an event makes outdated.

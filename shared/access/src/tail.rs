@@ -203,6 +203,11 @@ impl Tail {
         self.at.borrow().unwrap_or(0)
     }
 
+    /// Returns the sequence after which all events are kept that affect access.
+    pub(crate) fn oldest(&self) -> u64 {
+        locked(&self.recent).let_go
+    }
+
     /// Waits until the log is followed to the end that it had at most [`FRESH`] ago.
     pub(crate) async fn reach_the_end(&self, log: &Arc<dyn EventLog>, partition: u32) -> Result<(), AccessError> {
         let look = {

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
+use waybill_access::Access;
 use waybill_read_model::projection::{Checkpoint, checkpoints};
 use waybill_read_model::{Connection, Database};
 use waybill_service_kit::Shutdown;
@@ -48,8 +49,8 @@ impl Replica {
         connected
     }
 
-    /// Checks the replica periodically, until shutdown.
-    pub(crate) async fn watch(&self, primary: &Database, shutdown: Shutdown) {
+    /// Checks the replica periodically, until shutdown. `access` decides access with the tables of the replica, too.
+    pub(crate) async fn watch(&self, primary: &Database, access: &Access, shutdown: Shutdown) {
         let mut needed = Needed::default();
         loop {
             let now = Instant::now();
@@ -60,6 +61,11 @@ impl Replica {
             match (read(&self.database).await, needed.at(now, self.max_lag)) {
                 (None, _) => self.set(false, "it does not answer"),
                 (Some(reached), Some(needed)) if !has_reached(&reached, needed) => self.set(false, "it lags behind"),
+                (Some(reached), _)
+                    if !reached.iter().all(|(partition, at)| at.seq.unsigned_abs() >= access.oldest(*partition)) =>
+                {
+                    self.set(false, "it lags behind the events that this process knows");
+                }
                 (Some(_), _) => self.set(true, ""),
             }
             if shutdown.unless(tokio::time::sleep(EVERY)).await.is_none() {
