@@ -40,6 +40,8 @@ async fn sealed(backing: &Backing, client: &Client) -> Value {
 
 async fn exported(client: &Client, folder: &Path, name: &str) -> PathBuf {
     let file = folder.join(name);
+    // After the stream was replaced, a gateway answers 503 until it follows the new one.
+    eventually("access to the audit", || async { (client.get("/v1/quota").await.status == 200).then_some(()) }).await;
     audited(client, &["export", file.to_str().unwrap()]).await;
     file
 }
