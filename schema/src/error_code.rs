@@ -124,6 +124,7 @@ error_codes! {
     PartsLost "parts_lost" [422] "The store no longer has the parts; the file is `FAILED`" "";
     PieceTooSmall "piece_too_small" [400] "The upload already consists of 10,000 pieces, and this piece is too small. Send at least `least_bytes` new bytes in each request (1/40,000 of the file), or up to the end of a file of known length. In tus clients this is the chunk size" "`least_bytes`";
     PositionInvalid "position_invalid" [400] "`Waybill-Min-Position` or `after` was never issued" "";
+    PreconditionFailed "precondition_failed" [412] "The file does not have the entity tag of `If-Match`. Ask for its present one with `HEAD`, and start again" "";
     PreviewAbsent "preview_absent" [404] "The file has no such preview, or not yet. `preview` of the file lists its previews, or the reason why it has no previews. Wait for the event `PreviewsMade` over the WebSocket" "";
     ProjectionBehind "projection_behind" [503] "The read model has not reached the position yet" "";
     QueryInvalid "query_invalid" [400] "The query string cannot be read" "";

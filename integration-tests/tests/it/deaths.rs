@@ -7,7 +7,7 @@ use waybill_event_log::read_after;
 use waybill_integration_tests::{Client, Cluster, CommandLine, Counts, Process};
 use waybill_schema::events::{ChunkStorage, ChunkUploaded, UploadEvent};
 use waybill_schema::{Entity, Event, Subject, WorkerId};
-use waybill_test_kit::eventually_within;
+use waybill_test_kit::{eventually_within, settings};
 
 /// Maximum time until the upload is in the middle, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -172,4 +172,42 @@ async fn a_client_dies() {
     assert_eq!(resumed["upload_id"], id.as_str());
     assert!(resumed["offset_bytes"].as_u64().unwrap() >= FAR - 4 * PART, "{resumed}");
     Upload { client, command, id, source }.ends_well(cluster).await;
+}
+
+/// curl continues the file where it broke off (`-C -`), with a token and with a media URL.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_dies_during_a_download_and_curl_continues() {
+    let mut cluster = Cluster::start(Counts::default()).await;
+    let client = cluster.client().without_keep_alive();
+    let content: Vec<u8> =
+        (0..16_u32 << 20).flat_map(|number| number.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    let file = client.post_file("name=a.bin", content.clone()).await.expect(201).text("file_id");
+    client.file_with_status(&file, "COMPLETED").await;
+    let made = client.post("/v1/media-urls", &json!({ "items": [{ "file_id": file }] })).await.expect(200);
+    let media = format!("{}{}", cluster.url(), made.body["items"][0]["url"].as_str().unwrap());
+    let token = format!("Authorization: Bearer {}", client.token());
+    for (name, url, headers) in [
+        ("token", format!("{}/v1/files/{file}/content", cluster.url()), vec!["--header", &token]),
+        ("media", media, vec![]),
+    ] {
+        let output = cluster.folder().join(name);
+        let curl = |more: &[&str]| {
+            let mut command = tokio::process::Command::new(settings("WAYBILL_TEST_CURL"));
+            command.args(["--silent", "--fail", "--noproxy", "*", "--output"]).arg(&output);
+            command.args(&headers).args(more).arg(&url).kill_on_drop(true);
+            command
+        };
+        let mut begun = curl(&["--limit-rate", "4M"]).spawn().unwrap();
+        let length = || std::fs::metadata(&output).map_or(0, |file| file.len());
+        eventually_within(PATIENCE, "curl to have a part", || async { (length() > 4 << 20).then_some(()) }).await;
+        cluster.gateways[0].kill();
+        assert!(!begun.wait().await.unwrap().success());
+        let stored = length();
+        assert!(stored < content.len() as u64, "{stored}");
+        cluster.gateways[0].restart().await;
+        let resumed = curl(&["--continue-at", "-"]).status().await.unwrap();
+        assert!(resumed.success(), "{name}: {resumed}");
+        assert!(std::fs::read(&output).unwrap() == content, "{name}");
+    }
+    cluster.finish().await;
 }

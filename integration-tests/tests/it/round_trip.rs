@@ -1,6 +1,7 @@
 //! Downloaded files are equal to the uploaded ones, byte by byte, with the digest that `sha256sum` prints.
 
 use crate::random::{bytes, sha256};
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use futures_util::StreamExt;
 use reqwest::Method;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap};
@@ -141,5 +142,24 @@ async fn ranges_conditions_and_head_are_right() {
     assert_eq!((status, body.len()), (200, 1_000));
     let (status, _, body) = ask(Method::GET, &[("If-None-Match", &etag)]).await;
     assert_eq!((status, body.len()), (304, 0));
+    let (both, weak) = (format!("\"another\", {etag}"), format!("W/{etag}"));
+    for (value, wanted) in [(etag.as_str(), 200), ("*", 200), (&both, 200), ("\"another\"", 412), (&weak, 412)] {
+        for method in [Method::GET, Method::HEAD] {
+            assert_eq!(ask(method, &[("If-Match", value)]).await.0, wanted, "{value}");
+        }
+    }
+    // A failed If-Match comes before If-None-Match (RFC 9110 §13.2.2).
+    assert_eq!(ask(Method::GET, &[("If-Match", "\"another\""), ("If-None-Match", &etag)]).await.0, 412);
+    assert_eq!(ask(Method::GET, &[("If-Match", &etag), ("If-None-Match", &etag)]).await.0, 304);
+    let digest = format!("sha-256=:{}:", BASE64.encode(Sha256::digest(&content)));
+    for (headers, wanted) in [
+        (vec![("Want-Repr-Digest", "sha-512=1, sha-256=5")], Some(&digest)),
+        (vec![("Want-Repr-Digest", "sha-256=5"), ("Range", "bytes=1-2")], Some(&digest)),
+        (vec![("Want-Repr-Digest", "sha-256=0")], None),
+        (vec![], None),
+    ] {
+        let (_, headers, _) = ask(Method::GET, &headers).await;
+        assert_eq!(headers.get("repr-digest").map(|value| value.to_str().unwrap()), wanted.map(String::as_str));
+    }
     stack.finish().await;
 }

@@ -1,12 +1,13 @@
 //! Responses with the bytes of a file: ranges and conditions (RFC 9110 §13, §14), and the headers that keep browsers
 //! from running the file.
 
+use crate::http::content_digest::wanted_digest;
 use actix_web::body::SizedStream;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
     ACCEPT_RANGES, AcceptEncoding, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_RANGE,
-    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, Encoding, Header, HeaderMap, HeaderName, IF_NONE_MATCH, IF_RANGE,
-    Preference, Quality, RANGE, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, Encoding, Header, HeaderMap, HeaderName, IF_MATCH, IF_NONE_MATCH,
+    IF_RANGE, Preference, Quality, RANGE, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -95,7 +96,7 @@ const COMPRESSED_MAX_BYTES: u64 = 64 << 20;
 /// or no bytes.
 pub(crate) fn prepare_compressed(request: &HttpRequest, file: &File) -> Option<HttpResponseBuilder> {
     let headers = request.headers();
-    let is_whole = !headers.contains_key(RANGE) && !headers.contains_key(IF_NONE_MATCH);
+    let is_whole = ![RANGE, IF_MATCH, IF_NONE_MATCH].iter().any(|condition| headers.contains_key(condition));
     let is_small = file.size_bytes.unsigned_abs() <= COMPRESSED_MAX_BYTES;
     if !is_whole || !is_small || !is_compressed(file) || !accepts_zstd(request) {
         return None;
@@ -137,7 +138,13 @@ pub(crate) fn prepare(request: &HttpRequest, file: &File) -> Result<Prepared, Pr
     let size_bytes = file.size_bytes.unsigned_abs();
     let etag = format!("\"{}\"", file.hash.as_deref().unwrap_or_default());
     let headers = request.headers();
-    for known in [&etag, &compressed_etag(file)] {
+    let known = [etag.clone(), compressed_etag(file)];
+    // The order of RFC 9110 §13.2.2. Without `Last-Modified`, conditions with a date do not apply.
+    if headers.contains_key(IF_MATCH) && !known.iter().any(|known| matches_strongly(headers, known)) {
+        let text = "the file has another entity tag than If-Match says; ask for the present one with HEAD";
+        return Err(Problem::new(412, ErrorCode::PreconditionFailed, text));
+    }
+    for known in &known {
         if text(headers, IF_NONE_MATCH).is_some_and(|value| includes_etag(value, known)) {
             return Ok(Prepared::Done(described(StatusCode::NOT_MODIFIED, file, known).finish()));
         }
@@ -147,10 +154,18 @@ pub(crate) fn prepare(request: &HttpRequest, file: &File) -> Result<Prepared, Pr
         Some(value) => parse_range(value, size_bytes),
         None => Wanted::All,
     };
+    let with_digest = |status| {
+        let mut answer = described(status, file, &etag);
+        let sha256 = file.hash.as_deref().and_then(|hash| hash.parse().ok());
+        if let Some(digest) = sha256.and_then(|sha256| wanted_digest(headers, &sha256)) {
+            answer.insert_header(("Repr-Digest", digest));
+        }
+        answer
+    };
     Ok(match wanted {
-        Wanted::All => Prepared::Body(described(StatusCode::OK, file, &etag), ByteRange { from: 0, to: size_bytes }),
+        Wanted::All => Prepared::Body(with_digest(StatusCode::OK), ByteRange { from: 0, to: size_bytes }),
         Wanted::Part(range) => {
-            let mut answer = described(StatusCode::PARTIAL_CONTENT, file, &etag);
+            let mut answer = with_digest(StatusCode::PARTIAL_CONTENT);
             answer.insert_header((CONTENT_RANGE, format!("bytes {}-{}/{size_bytes}", range.from, range.to - 1)));
             Prepared::Body(answer, range)
         }
@@ -188,6 +203,12 @@ fn described(status: StatusCode, file: &File, etag: &str) -> HttpResponseBuilder
 
 fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
+}
+
+/// Returns `true` if `If-Match` contains the `ETag` (strong comparison, RFC 9110 §8.8.3.2).
+fn matches_strongly(headers: &HeaderMap, etag: &str) -> bool {
+    let values = headers.get_all(IF_MATCH).filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|one| one.trim() == "*" || one.trim() == etag)
 }
 
 /// Returns `true` if `If-None-Match` contains the `ETag` (weak comparison, RFC 9110 §8.8.3.2).

@@ -48,4 +48,10 @@ pub(crate) struct RangeHeaders {
     /// `ETag`s that the client has. If one of them is current, the answer is 304.
     #[param(rename = "If-None-Match")]
     if_none_match: Option<String>,
+    /// `ETag`s. If none of them is current, the answer is 412.
+    #[param(rename = "If-Match")]
+    if_match: Option<String>,
+    /// With `sha-256`, the answer has the SHA-256 of the whole file in `Repr-Digest` (RFC 9530).
+    #[param(rename = "Want-Repr-Digest")]
+    want_repr_digest: Option<String>,
 }

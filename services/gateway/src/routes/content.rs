@@ -30,6 +30,7 @@ routes!(get, head);
         (status = 304, description = "The copy of the client is current"),
         (status = 409, description = "`file_not_ready`: the file is not verified yet, or its metadata is not removed yet; `file_archived`: it must be restored first"),
         (status = 410, description = "`file_deleted`"),
+        (status = 412, description = "`precondition_failed`"),
         (status = 416, description = "`range_unsatisfiable`"),
         (status = 429, description = "`too_many_requests`, `too_many_at_once`: try again after `Retry-After`"),
     ),
@@ -87,6 +88,7 @@ pub(crate) async fn answer(
         (status = 304, description = "The copy of the client is current"),
         (status = 409, description = "`file_not_ready`: the file is not verified yet, or its metadata is not removed yet; `file_archived`: it must be restored first"),
         (status = 410, description = "`file_deleted`"),
+        (status = 412, description = "`precondition_failed`"),
         (status = 416, description = "`range_unsatisfiable`"),
     ),
 )]

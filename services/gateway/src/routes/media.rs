@@ -78,13 +78,15 @@ pub(crate) async fn make(
         (status = 404, description = "`preview_absent`"),
         (status = 409, description = "`file_archived`"),
         (status = 410, description = "`media_url_ended`"),
+        (status = 412, description = "`precondition_failed`"),
         (status = 416, description = "`range_unsatisfiable`"),
         (status = 429, description = "`too_many_requests`, `too_many_at_once`"),
     ),
 )]
 #[route("/m/{company}/{file}/{digest}/{variant}", method = "GET", method = "HEAD")]
 pub(crate) async fn download(request: HttpRequest, gateway: web::Data<Gateway>) -> Result<HttpResponse, Problem> {
-    let url = find::check(&gateway, &request.uri().to_string(), now())?;
+    let uri = request.uri().path_and_query().map_or("", |uri| uri.as_str());
+    let url = find::check(&gateway, uri, now())?;
     request.extensions_mut().insert(ValidToken);
     let transfer = find::permit(&gateway, &url, now()).await?;
     let shown = find::find(&gateway, &url, transfer.rights().map(|rights| &rights.facts)).await?;

@@ -54,6 +54,7 @@ const AGENT_MAX_CHARS: usize = 256;
         (status = 304, description = "The client's copy is current"),
         (status = 409, description = "`file_not_ready`, `file_archived`"),
         (status = 410, description = "`token_ended`, `file_deleted`"),
+        (status = 412, description = "`precondition_failed`"),
         (status = 416, description = "`range_unsatisfiable`"),
         (status = 429, description = "`download_running`: another download with this token is running; `too_many_at_once`"),
     ),
