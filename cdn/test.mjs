@@ -5,10 +5,10 @@ import { readFileSync } from 'node:fs'
 import test, { after } from 'node:test'
 import vm from 'node:vm'
 import crypto from 'node:crypto'
-import { check as cloudflare } from './cloudflare.js'
-import { answer as fastlyAnswer, check as fastly } from './fastly.js'
+import { answer as fastlyAnswer } from './fastly.js'
 import nginx from './nginx.js'
 import cloudflareWorker from './cloudflare.js'
+import { check as webcrypto } from './webcrypto.js'
 
 const { keys, now, urls } = JSON.parse(readFileSync(new URL('vectors.json', import.meta.url), 'utf8'))
 
@@ -24,7 +24,7 @@ function cloudfront(known, seconds) {
   return vm.runInNewContext(`${script}\n;({ check, handler })`, { crypto, known, Date: At })
 }
 
-const checks = { nginx: nginx.check, cloudflare, fastly, cloudfront: cloudfront(keys, now).check }
+const checks = { nginx: nginx.check, webcrypto, cloudfront: cloudfront(keys, now).check }
 
 for (const [name, check] of Object.entries(checks)) {
   for (const { what, url, cache_key } of urls) {

@@ -48,9 +48,7 @@ impl AtOnce {
         token: TokenId,
         address: Option<IpAddr>,
     ) -> Result<Slot, Problem> {
-        let holders = [Holder::Link(company, token), Holder::Company(company)];
-        let holders: Vec<Holder> = address.map(Holder::Address).into_iter().chain(holders).collect();
-        self.downloads.take(&holders)
+        self.open_download(company, Holder::Link(company, token), address)
     }
 
     /// Begins a download with a media URL of a user.
@@ -63,7 +61,12 @@ impl AtOnce {
         user: UserId,
         address: Option<IpAddr>,
     ) -> Result<Slot, Problem> {
-        let holders = [Holder::MediaUrls(company, user), Holder::Company(company)];
+        self.open_download(company, Holder::MediaUrls(company, user), address)
+    }
+
+    /// Begins a download that needs no access token.
+    fn open_download(&self, company: CompanyId, by: Holder, address: Option<IpAddr>) -> Result<Slot, Problem> {
+        let holders = [by, Holder::Company(company)];
         let holders: Vec<Holder> = address.map(Holder::Address).into_iter().chain(holders).collect();
         self.downloads.take(&holders)
     }

@@ -50,6 +50,13 @@ pub(crate) fn is_behind(file: &File, facts: &FileFacts) -> bool {
     shown != facts.scans.last || file.released_at.is_some() != facts.scans.is_released
 }
 
+/// Adds a deletion to the row that only the access facts have, because they can be newer.
+pub(crate) fn add_deletion(file: &mut File, facts: &FileFacts) {
+    if facts.is_deleted {
+        file.deleted_at.get_or_insert(file.updated_at);
+    }
+}
+
 /// Returns the position of the last change of a file, or `None` if the log cannot be read.
 async fn changed_at(principal: &Principal, file: FileId, gateway: &Gateway) -> Option<Position> {
     let company = principal.company_id;
@@ -73,10 +80,7 @@ async fn find_at(
     let wanted = Wanted { files: vec![id], every_share, all_names, ..Wanted::default() };
     let facts = look(gateway, &mut connection, principal, &wanted).await?.files.remove(&id);
     Ok(facts.map(|facts| {
-        // The access facts can be newer than the row.
-        if facts.is_deleted {
-            file.deleted_at.get_or_insert(file.updated_at);
-        }
+        add_deletion(&mut file, &facts);
         (file, facts)
     }))
 }

@@ -1,5 +1,6 @@
 //! Lookup of a file for another user than the caller: the issuer of a token.
 
+use crate::application::files::find::add_deletion;
 use crate::application::gateway::Gateway;
 use crate::http::problems::OrProblem;
 use waybill_access::Wanted;
@@ -28,9 +29,6 @@ pub(crate) async fn find_for(
     let mut known = gateway.access.look(&mut connection, company, user, &wanted).await.or_problem("checking access")?;
     let there = found.take().zip(known.files.remove(&file)).filter(|_| known.standing.is_active());
     let (mut file, facts) = there.ok_or_else(|| Problem::not_found("token"))?;
-    // The access facts can be newer than the row.
-    if facts.is_deleted {
-        file.deleted_at.get_or_insert(file.updated_at);
-    }
+    add_deletion(&mut file, &facts);
     Ok(Found { file, facts, standing: known.standing })
 }

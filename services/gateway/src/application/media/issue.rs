@@ -1,10 +1,10 @@
 //! Issue of media URLs for many files at once.
 
 use crate::application::access::{denied, viewer};
-use crate::application::files::find::{find, is_behind, look};
+use crate::application::files::find::{add_deletion, find, is_behind, look};
 use crate::application::gateway::Gateway;
 use crate::application::media::find::{Form, shown};
-use crate::application::media::url::{MediaUrl, end};
+use crate::application::media::url::{MediaUrl, at, end};
 use crate::application::reads::{record_download, record_preview};
 use crate::application::registration::barred;
 use crate::application::shown::Shown;
@@ -139,9 +139,7 @@ impl Asked<'_> {
         for mut file in files {
             let id = UploadId(file.id);
             let Some(facts) = facts.remove(&id) else { continue };
-            if facts.is_deleted {
-                file.deleted_at.get_or_insert(file.updated_at);
-            }
+            add_deletion(&mut file, &facts);
             if file.is_processed && !is_behind(&file, &facts) {
                 let allowed = facts.check(viewer(principal), Operation::Download, now);
                 permitted.insert(id, allowed.map(|()| Permitted { file, facts }).map_err(|why| denied(why, "file")));
@@ -213,10 +211,6 @@ impl Asked<'_> {
         });
         stream::iter(records).buffer_unordered(AT_ONCE).try_collect().await
     }
-}
-
-fn at(seconds: u64) -> Timestamp {
-    Timestamp(i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1_000))
 }
 
 fn disposition(wanted: Disposition, shown: &Shown) -> Disposition {

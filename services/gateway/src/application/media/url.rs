@@ -38,6 +38,11 @@ pub(crate) fn end(now: Timestamp, ttl_s: u32) -> u64 {
     (now_s + ttl_s).div_ceil(step) * step
 }
 
+/// Returns the time of these seconds since 1970.
+pub(crate) fn at(seconds: u64) -> Timestamp {
+    Timestamp(i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1_000))
+}
+
 impl MediaUrl {
     /// Returns the path, and the query without key and signature.
     pub(crate) fn text(&self) -> String {
@@ -97,7 +102,7 @@ impl MediaUrl {
 
     /// Returns the end.
     pub(crate) fn until(&self) -> Timestamp {
-        Timestamp(i64::try_from(self.expires_s).unwrap_or(i64::MAX).saturating_mul(1_000))
+        at(self.expires_s)
     }
 
     /// Returns the number of seconds until the URL expires; `None` if it has.
