@@ -61,6 +61,10 @@ macro_rules! error_codes {
 }
 
 error_codes! {
+    ArchiveEmpty "archive_empty" [422] "None of the files can be downloaded, so that the archive would be empty" "";
+    ArchiveInvalid "archive_invalid" [422] "The request names no files, or files in more than one way. Send exactly one of `file_ids`, `chatroom_id`, `thread_id` and `session_id`" "";
+    ArchiveStale "archive_stale" [410] "The archive has expired, or a file of it has changed or can no longer be read by the user who made it. Make a new one with `POST /v1/archives`" "";
+    ArchiveTooLarge "archive_too_large" [413] "The archive would have more than 1,000 files or 50 GiB. Make several archives" "`limit_bytes`";
     AssociationExists "association_exists" [409] "The file has an association with this chatroom or thread that another user created, and the caller may not change it. Ask the uploader or an admin to change it" "`association_id`";
     AssociationInvalid "association_invalid" [422] "The association is invalid: it names no chatroom or thread, its expiry is in the past, or it is `RESTRICTED` without named users" "";
     AssociationsExhausted "associations_exhausted" [409] "The file has as many associations as the operator allows (`WAYBILL_ASSOCIATIONS_PER_FILE`). Revoke associations that are not needed" "";

@@ -24,7 +24,7 @@ pub use envelope::{Actor, Causation, DecodeError, Envelope, Position, PositionEr
 pub use error_code::{ErrorCode, UnknownErrorCode};
 pub use events::Event;
 pub use ids::{ChatroomId, CompanyId, FileId, SessionId, ShareId, ThreadId, TokenId, UploadId, UserId, WorkerId};
-pub use location::{LocationPolicy, Piece, PlainForm, Stripped};
+pub use location::{FileForm, LocationPolicy, Piece, PlainForm, Stripped};
 pub use preview::{PreviewFacts, PreviewFailure, PreviewSet, StoredVariant, Variant};
 pub use ranges::{ByteRange, RangeSet};
 pub use scan::{ScanPolicy, ScanResult, UnscannedPolicy, UnscannedReason};

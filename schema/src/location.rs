@@ -35,6 +35,16 @@ pub struct PlainForm {
     pub pieces: Vec<Piece>,
 }
 
+/// Form in which users get a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FileForm {
+    /// The uploaded bytes.
+    Original,
+    /// The bytes without metadata.
+    Plain,
+}
+
 /// Result of removing the metadata of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

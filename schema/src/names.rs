@@ -107,6 +107,20 @@ pub const STAGING: &str = "s/";
 /// Prefix of the keys of previews.
 pub const VARIANTS: &str = "v/";
 
+/// Prefix of the keys of the manifests of archives.
+pub const ARCHIVES: &str = "z/";
+
+/// Returns the key of the manifest of an archive that can be downloaded until `expires_s` in seconds since 1970. Stores list keys in
+/// ascending order, so those that have expired are the first ones.
+pub fn archive_key(expires_s: u64, company: CompanyId, id: Uuid) -> String {
+    format!("{ARCHIVES}{expires_s:010}/{company}/{id}")
+}
+
+/// Returns the end of an archive, in seconds since 1970; `None` for other keys.
+pub fn archive_expiry(key: &str) -> Option<u64> {
+    key.strip_prefix(ARCHIVES)?.split_once('/')?.0.parse().ok()
+}
+
 /// Prefix of the keys of signed heads of the audit.
 pub const AUDIT_HEADS: &str = "audit-heads/";
 

@@ -18,7 +18,7 @@ const PLACE: &[u8] = b"47.37 8.54";
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Returns a JPEG with a place, a name of a camera and an orientation in its metadata (Exif 3.0, 4.6), and a video after its end.
-fn photo(number: u8) -> Vec<u8> {
+pub(crate) fn photo(number: u8) -> Vec<u8> {
     let mut tiff = b"MM\0*\0\0\0\x08\0\x02\x01\x0e\0\x02\0\0\0\x0b\0\0\0\x26\x01\x12\0\x03\0\0\0\x01\0\x06".to_vec();
     tiff.extend([0; 6]);
     tiff.extend([PLACE, b"\0"].concat());
@@ -69,7 +69,7 @@ async fn read(client: &Client, method: Method, file: &str, header: Option<(&str,
 }
 
 /// Waits until the metadata of a file was looked at, and returns the file as the client sees it.
-async fn looked_at(client: &Client, file: &str) -> Value {
+pub(crate) async fn looked_at(client: &Client, file: &str) -> Value {
     eventually_within(PATIENCE, &format!("the metadata of {file}"), || async {
         let answer = client.get(&format!("/v1/files/{file}")).await;
         (!answer.body["location"].is_null()).then_some(answer.body)

@@ -4,6 +4,7 @@
 
 mod access;
 mod archival;
+mod archives;
 mod attacks;
 mod audit;
 mod audit_tree;

@@ -1,6 +1,6 @@
 //! Events of a verified file. Subject: `file.{id}`.
 
-use crate::location::Stripped;
+use crate::location::{FileForm, Stripped};
 use crate::preview::{PreviewFacts, PreviewFailure, PreviewSet, StoredVariant};
 use crate::scan::ScanResult;
 use crate::tier::StorageTier;
@@ -96,6 +96,16 @@ pub struct LocationStrippedV1 {
     pub stripped: Stripped,
 }
 
+/// The CRC-32 of a form of the file was computed after the upload. The events of the upload have that of the uploaded bytes, except those
+/// of earlier versions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileChecksummedV1 {
+    /// The form.
+    pub form: FileForm,
+    /// CRC-32 (ISO-HDLC) of its bytes.
+    pub crc32: u32,
+}
+
 aggregate_events! {
     /// Events of a verified file.
     FileEvent of File {
@@ -113,5 +123,6 @@ aggregate_events! {
         FileRestoreRequested, 1 => FileRestoreRequestedV1;
         FileThawed, 1 => FileThawedV1;
         LocationStripped, 1 => LocationStrippedV1;
+        FileChecksummed, 1 => FileChecksummedV1;
     }
 }

@@ -96,6 +96,7 @@ macro_rules! aggregate_events {
 
 mod content;
 mod directory;
+mod earlier;
 mod file;
 mod quota;
 mod session;
@@ -105,6 +106,7 @@ mod upload;
 
 pub use content::*;
 pub use directory::*;
+pub use earlier::EarlierBody;
 pub use file::*;
 pub use quota::*;
 pub use session::*;

@@ -212,7 +212,7 @@ pub struct FileCompletedV1 {
     pub declared_sha256: Option<Sha256Digest>,
 }
 
-/// The SHA-256 of the stored object was verified. The file is now readable.
+/// The SHA-256 of the stored object was verified. Version 1 is older than the CRC-32.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileVerifiedV1 {
     /// SHA-256 of the stored object.
@@ -225,6 +225,30 @@ pub struct FileVerifiedV1 {
     pub sniffed_mime_type: Option<String>,
     /// `true` if the worker read the completed object to compute the digest.
     pub read_back: bool,
+}
+
+/// The SHA-256 of the stored object was verified. The file is now readable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileVerifiedV2 {
+    /// SHA-256 of the stored object.
+    pub sha256: Sha256Digest,
+    /// The bucket.
+    pub storage_bucket: String,
+    /// Key of the object.
+    pub storage_key: String,
+    /// Media type that the first bytes indicate, if it was recognised.
+    pub sniffed_mime_type: Option<String>,
+    /// `true` if the worker read the completed object to compute the digest.
+    pub read_back: bool,
+    /// CRC-32 (ISO-HDLC) of the stored object. Zip archives with the file contain it.
+    pub crc32: Option<u32>,
+}
+
+impl From<FileVerifiedV1> for FileVerifiedV2 {
+    fn from(verified: FileVerifiedV1) -> Self {
+        let FileVerifiedV1 { sha256, storage_bucket, storage_key, sniffed_mime_type, read_back } = verified;
+        Self { sha256, storage_bucket, storage_key, sniffed_mime_type, read_back, crc32: None }
+    }
 }
 
 /// The file was rejected after its bytes were stored. The bytes are deleted.
@@ -253,7 +277,7 @@ pub struct FileUploadedV1 {
     pub worker_id: WorkerId,
 }
 
-/// A whole file was uploaded in one request: it was started, stored and verified in one step.
+/// A whole file was uploaded in one request. Version 2 is older than the CRC-32.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileUploadedV2 {
     /// Description of the file, the same as at the start of an upload of several chunks.
@@ -272,16 +296,54 @@ pub struct FileUploadedV2 {
     pub worker_id: WorkerId,
 }
 
-impl From<FileUploadedV1> for FileUploadedV2 {
+/// A whole file was uploaded in one request: it was started, stored and verified in one step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileUploadedV3 {
+    /// Description of the file, the same as at the start of an upload of several chunks.
+    pub started: UploadStartedV1,
+    /// The `Upload-Metadata` header from the client. Waybill returns it unchanged.
+    pub upload_metadata: Option<String>,
+    /// SHA-256 of the stored object.
+    pub sha256: Sha256Digest,
+    /// The bucket.
+    pub storage_bucket: String,
+    /// Key of the object.
+    pub storage_key: String,
+    /// Media type that the first bytes indicate, if it was recognised.
+    pub sniffed_mime_type: Option<String>,
+    /// The worker that wrote the object.
+    pub worker_id: WorkerId,
+    /// CRC-32 (ISO-HDLC) of the stored object. Zip archives with the file contain it.
+    pub crc32: Option<u32>,
+}
+
+impl From<FileUploadedV1> for FileUploadedV3 {
     fn from(uploaded: FileUploadedV1) -> Self {
+        let FileUploadedV1 { started, sha256, storage_bucket, storage_key, sniffed_mime_type, worker_id } = uploaded;
+        FileUploadedV2 {
+            started,
+            upload_metadata: None,
+            sha256,
+            storage_bucket,
+            storage_key,
+            sniffed_mime_type,
+            worker_id,
+        }
+        .into()
+    }
+}
+
+impl From<FileUploadedV2> for FileUploadedV3 {
+    fn from(uploaded: FileUploadedV2) -> Self {
         Self {
             started: uploaded.started,
-            upload_metadata: None,
+            upload_metadata: uploaded.upload_metadata,
             sha256: uploaded.sha256,
             storage_bucket: uploaded.storage_bucket,
             storage_key: uploaded.storage_key,
             sniffed_mime_type: uploaded.sniffed_mime_type,
             worker_id: uploaded.worker_id,
+            crc32: None,
         }
     }
 }
@@ -307,9 +369,9 @@ aggregate_events! {
         ChunkUploaded, 1 => ChunkUploadedV1;
         PartAssembled, 1 => PartAssembledV1;
         FileCompleted, 1 => FileCompletedV1;
-        FileVerified, 1 => FileVerifiedV1;
+        FileVerified, 2 => FileVerifiedV2, before: 1 => FileVerifiedV1;
         FileRejected, 1 => FileRejectedV1;
-        FileUploaded, 2 => FileUploadedV2, before: 1 => FileUploadedV1;
+        FileUploaded, 3 => FileUploadedV3, before: 1 => FileUploadedV1, 2 => FileUploadedV2;
         UploadCancelled, 1 => UploadCancelledV1;
         UploadExpired, 1 => UploadExpiredV1;
     }

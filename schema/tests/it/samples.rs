@@ -174,12 +174,30 @@ pub(crate) fn earlier() -> Vec<(&'static str, u16, Event)> {
         ),
         ("UploadStarted.v1", 1, UploadStartedV2::from(started()).into()),
         ("MultipartOpened.v1", 1, MultipartOpenedV2::from(opened).into()),
-        ("FileUploaded.v1", 1, FileUploadedV2::from(uploaded()).into()),
+        ("FileUploaded.v1", 1, FileUploadedV3::from(uploaded()).into()),
+        ("FileUploaded.v2", 2, FileUploadedV3::from(uploaded_with_metadata()).into()),
+        ("FileVerified.v1", 1, FileVerifiedV2::from(verified()).into()),
         ("QuotaReserved.v1", 1, QuotaReservedV2::from(reserved()).into()),
         ("QuotaTransferred.v1", 1, QuotaTransferredV2::from(transferred()).into()),
         ("DownloadTokenRedeemed.v1", 1, DownloadTokenRedeemedV2::from(redeemed).into()),
         ("FileShared.v1", 1, FileSharedV2::from(shared()).into()),
     ]
+}
+
+fn uploaded_with_metadata() -> FileUploadedV2 {
+    let FileUploadedV1 { started, sha256, storage_bucket, storage_key, sniffed_mime_type, worker_id } = uploaded();
+    let upload_metadata = Some("filename YS50eHQ=,is_confidential".to_owned());
+    FileUploadedV2 { started, upload_metadata, sha256, storage_bucket, storage_key, sniffed_mime_type, worker_id }
+}
+
+fn verified() -> FileVerifiedV1 {
+    FileVerifiedV1 {
+        sha256: Sha256Digest([0xef; 32]),
+        storage_bucket: "waybill".to_owned(),
+        storage_key: "o/1/3/key".to_owned(),
+        sniffed_mime_type: Some("application/pdf".to_owned()),
+        read_back: true,
+    }
 }
 
 fn reserved() -> QuotaReservedV1 {
@@ -287,29 +305,12 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
             .into(),
         ),
         ("FileCompleted.v1", FileCompletedV1 { declared_sha256: Some(Sha256Digest([0xcd; 32])) }.into()),
-        (
-            "FileVerified.v1",
-            FileVerifiedV1 {
-                sha256: Sha256Digest([0xef; 32]),
-                storage_bucket: "waybill".to_owned(),
-                storage_key: "o/1/3/key".to_owned(),
-                sniffed_mime_type: Some("application/pdf".to_owned()),
-                read_back: true,
-            }
-            .into(),
-        ),
+        ("FileVerified.v2", FileVerifiedV2 { crc32: Some(0xCBF4_3926), ..FileVerifiedV2::from(verified()) }.into()),
         (
             "FileRejected.v1",
             FileRejectedV1 { code: "digest_mismatch".to_owned(), message: "other bytes".to_owned() }.into(),
         ),
-        (
-            "FileUploaded.v2",
-            FileUploadedV2 {
-                upload_metadata: Some("filename YS50eHQ=,is_confidential".to_owned()),
-                ..FileUploadedV2::from(uploaded())
-            }
-            .into(),
-        ),
+        ("FileUploaded.v3", FileUploadedV3 { crc32: Some(7), ..FileUploadedV3::from(uploaded_with_metadata()) }.into()),
         ("UploadCancelled.v1", UploadCancelledV1 {}.into()),
         ("UploadExpired.v1", UploadExpiredV1 {}.into()),
         ("FileRenamed.v1", FileRenamedV1 { display_name: "Neu.pdf".to_owned() }.into()),
@@ -401,6 +402,7 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
         ("FileRestoreRequested.v1", FileRestoreRequestedV1 {}.into()),
         ("FileThawed.v1", FileThawedV1 {}.into()),
         ("LocationStripped.v1", LocationStrippedV1 { stripped: Stripped::Removed(plain_form()) }.into()),
+        ("FileChecksummed.v1", FileChecksummedV1 { form: FileForm::Plain, crc32: 0xCBF4_3926 }.into()),
         ("LocationStripped.v1.absent", LocationStrippedV1 { stripped: Stripped::Absent }.into()),
         ("LocationStripped.v1.unsupported", LocationStrippedV1 { stripped: Stripped::Unsupported }.into()),
         ("FileShared.v2", FileSharedV2 { basis: ShareBasis::Share(ShareId(uuid(10))), ..shared().into() }.into()),

@@ -39,6 +39,9 @@ def environment() -> Dict[str, str]:
         "WAYBILL_TEST_NGINX_JS": _from_debian("nginx") or _missing("nginx"),
         "WAYBILL_TEST_NJS": _njs(),
         "WAYBILL_TEST_VARNISH": _from_debian("varnishd", "varnish") or _missing("varnish"),
+        "WAYBILL_TEST_UNZIP": _from_debian("unzip") or _missing("unzip"),
+        "WAYBILL_TEST_7Z": _from_debian("7z", "p7zip-full") or _missing("p7zip-full"),
+        "WAYBILL_TEST_BSDTAR": _from_debian("bsdtar", "libarchive-tools") or _missing("libarchive-tools"),
         "WAYBILL_TEST_TUSPY_PYTHON": str(python_with("tuspy")),
         "WAYBILL_TEST_MOTO_PYTHON": str(python_with("moto")),
         "WAYBILL_TEST_MOTO": str(_SOURCES / "moto" / "server.py"),
@@ -115,7 +118,7 @@ def _njs() -> str:
 
 
 def _missing(package: str) -> str:
-    raise StackError(f"the tests of media URLs need {package}: install it (Debian, Ubuntu: apt-get install {package})")
+    raise StackError(f"the tests need {package}: install it (Debian, Ubuntu: apt-get install {package})")
 
 
 def _node() -> str:

@@ -176,7 +176,8 @@ fn readable_file(recorded: &Recorded) -> Option<FileId> {
         | FileEvent::PreviewFailed(_)
         | FileEvent::FileArchived(_)
         | FileEvent::FileRestoreRequested(_)
-        | FileEvent::LocationStripped(_) => None,
+        | FileEvent::LocationStripped(_)
+        | FileEvent::FileChecksummed(_) => None,
     }
 }
 

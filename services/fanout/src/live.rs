@@ -210,7 +210,7 @@ fn file(event: &FileEvent, time: DateTime<Utc>) -> Option<Value> {
         FileEvent::LocationStripped(event) => json!({ "location": event.stripped.as_str() }),
         FileEvent::PreviewsMade(made) => json!({ "preview": Preview::of(made, time) }),
         FileEvent::PreviewFailed(failed) => json!({ "preview": Preview::failed(failed, time) }),
-        FileEvent::FileSpaceReleased(_) => return None,
+        FileEvent::FileSpaceReleased(_) | FileEvent::FileChecksummed(_) => return None,
     })
 }
 

@@ -2,6 +2,7 @@
 
 use crate::admission;
 use crate::application::append_order::Turns;
+use crate::application::archives::Archives;
 use crate::application::at_once::AtOnce;
 use crate::application::gateway::{Gateway, StartedCache};
 use crate::application::head_key::HeadKey;
@@ -220,6 +221,7 @@ impl Server {
             small_bodies: SmallBodies::default(),
             tokens: Arc::new(tokens),
             media: Media::new(&config.token_secrets, settings.media_base.as_deref()),
+            archives: Archives::default(),
             searches: Searches::default(),
             event_budget: EventBudget::new(settings.event_rates()),
             at_once: AtOnce::new(&settings.at_once),

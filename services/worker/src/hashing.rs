@@ -1,13 +1,12 @@
-//! The only SHA-256 pass over an upload: a running digest that advances part by part, in order.
+//! The only pass over an upload for its digests: a running hash that advances part by part, in order.
 //!
 //! The digest advances only when a part is stored and recorded in the log. It remembers the checksums of the parts that
 //! it covers, so it is never taken for the digest of other bytes. Its midstate is saved in a bucket, from which another
 //! worker can continue.
 
+use crate::file_hash::{FileDigests, FileHash};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use sha2::digest::common::hazmat::{SerializableState, SerializedState};
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,10 +15,10 @@ use tokio::time::Instant;
 use waybill_domain::upload;
 use waybill_event_log::{Bucket, BucketError};
 use waybill_object_store::crc64nvme;
-use waybill_schema::{Sha256Digest, UploadId, names};
+use waybill_schema::{UploadId, names};
 
-/// Layout of the midstate: that of this version of `sha2`. Midstates with another layout are not read.
-const LAYOUT: &str = "sha2-0.11";
+/// Layout of the midstate: that of this version of `sha2`, and a CRC-32. Midstates with another layout are not read.
+const LAYOUT: &str = "sha2-0.11, crc32";
 
 /// Shortest time between two saves of the midstate of a running upload.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
@@ -27,7 +26,7 @@ const SAVE_EVERY: Duration = Duration::from_secs(1);
 /// Running digest of the first parts of an upload.
 #[derive(Clone)]
 pub(crate) struct Midstate {
-    sha256: Sha256,
+    hash: FileHash,
     /// Parts that were hashed, in order.
     covered: Vec<Covered>,
 }
@@ -63,7 +62,7 @@ struct Record {
 impl Midstate {
     /// Returns a digest that covers no part.
     pub(crate) fn new() -> Self {
-        Self { sha256: Sha256::new(), covered: Vec::new() }
+        Self { hash: FileHash::new(), covered: Vec::new() }
     }
 
     /// Returns the number of parts that the digest covers.
@@ -73,18 +72,18 @@ impl Midstate {
 
     /// Adds a whole part.
     pub(crate) fn push(&mut self, bytes: &[u8], crc64nvme: u64) {
-        self.sha256.update(bytes);
+        self.hash.update(bytes);
         self.covered.push(Covered::new(crc64nvme));
     }
 
     /// Returns the hash, to be continued with the parts that it does not cover.
-    pub(crate) fn into_sha256(self) -> Sha256 {
-        self.sha256
+    pub(crate) fn into_hash(self) -> FileHash {
+        self.hash
     }
 
-    /// Returns the digest of the covered parts.
-    pub(crate) fn digest(&self) -> Sha256Digest {
-        Sha256Digest(self.sha256.clone().finalize().into())
+    /// Returns the digests of the covered parts.
+    pub(crate) fn digests(&self) -> FileDigests {
+        self.hash.clone().finish()
     }
 
     /// Returns `true` if the log records the covered parts with the same checksums.
@@ -106,7 +105,7 @@ impl Midstate {
     }
 
     fn to_record(&self) -> Vec<u8> {
-        let state = self.sha256.serialize().to_vec();
+        let state = self.hash.to_state();
         let record = Record {
             layout: LAYOUT.to_owned(),
             covered_parts: self.covered_parts(),
@@ -129,8 +128,7 @@ impl Midstate {
         if !intact {
             return None;
         }
-        let state = SerializedState::<Sha256>::try_from(record.state.as_slice()).ok()?;
-        Some(Self { sha256: Sha256::deserialize(&state).ok()?, covered })
+        Some(Self { hash: FileHash::from_state(&record.state)?, covered })
     }
 }
 
@@ -141,7 +139,7 @@ fn crc_of(covered: &[Covered]) -> u64 {
 
 /// A speculative digest: it hashes the bytes of a part while they arrive, before the part is stored.
 pub(crate) struct SpeculativeDigest {
-    sha256: Sha256,
+    hash: FileHash,
     /// The parts before this one. The digest is that of the file only if exactly these are stored.
     before: Vec<Covered>,
     /// Id of the part that is being hashed (see [`Covered`]).
@@ -151,17 +149,17 @@ pub(crate) struct SpeculativeDigest {
 impl SpeculativeDigest {
     /// Returns a digest that starts at the first byte of a file.
     pub(crate) fn from_start() -> Self {
-        Self { sha256: Sha256::new(), before: Vec::new(), id: new_id() }
+        Self { hash: FileHash::new(), before: Vec::new(), id: new_id() }
     }
 
     pub(crate) fn update(&mut self, bytes: &[u8]) {
-        self.sha256.update(bytes);
+        self.hash.update(bytes);
     }
 
     /// Returns a digest for the next part. The part of this digest must be complete and have this checksum.
     pub(crate) fn next(&self, crc64nvme: u64) -> Self {
         let before = self.before.iter().copied().chain([Covered { crc64nvme, id: self.id }]).collect();
-        Self { sha256: self.sha256.clone(), before, id: new_id() }
+        Self { hash: self.hash.clone(), before, id: new_id() }
     }
 
     /// Returns `true` if this digest is for part `part_number`.
@@ -169,9 +167,9 @@ impl SpeculativeDigest {
         u32::try_from(self.before.len() + 1) == Ok(part_number)
     }
 
-    /// Returns the digest of all bytes that were hashed.
-    pub(crate) fn digest(self) -> Sha256Digest {
-        Sha256Digest(self.sha256.finalize().into())
+    /// Returns the digests of all bytes that were hashed.
+    pub(crate) fn digests(self) -> FileDigests {
+        self.hash.finish()
     }
 }
 
@@ -199,7 +197,7 @@ impl RunningHash {
     /// Returns a speculative digest if `part_number` is the next part to hash.
     pub(crate) fn ahead(&self, part_number: u32) -> Option<SpeculativeDigest> {
         (part_number == self.midstate.covered_parts() + 1).then(|| SpeculativeDigest {
-            sha256: self.midstate.sha256.clone(),
+            hash: self.midstate.hash.clone(),
             before: self.midstate.covered.clone(),
             id: new_id(),
         })
@@ -218,7 +216,7 @@ impl RunningHash {
         let next = self.midstate.covered_parts() + 1;
         match ahead.filter(|ahead| part_number == next && ahead.before == self.midstate.covered) {
             Some(ahead) => {
-                self.midstate.sha256 = ahead.sha256;
+                self.midstate.hash = ahead.hash;
                 self.midstate.covered.push(Covered { crc64nvme, id: ahead.id });
             }
             None if part_number == next => self.midstate.push(&bytes, crc64nvme),
@@ -282,18 +280,20 @@ mod tests {
         hash
     }
 
-    fn whole() -> Sha256Digest {
-        Sha256Digest(Sha256::digest((1..=PARTS).flat_map(|n| part(n).to_vec()).collect::<Vec<u8>>()).into())
+    fn whole() -> FileDigests {
+        let mut hash = FileHash::new();
+        (1..=PARTS).for_each(|n| hash.update(&part(n)));
+        hash.finish()
     }
 
     #[test]
     fn parts_in_any_order_and_repeated_have_the_digest_of_the_file() {
         for order in [[1, 2, 3, 4, 5], [5, 4, 3, 2, 1], [3, 1, 5, 2, 4], [2, 1, 4, 3, 5]] {
             let hash = hashed(&order, 10);
-            assert_eq!((hash.midstate().covered_parts(), hash.midstate().digest()), (PARTS, whole()), "{order:?}");
+            assert_eq!((hash.midstate().covered_parts(), hash.midstate().digests()), (PARTS, whole()), "{order:?}");
             assert!(hash.midstate().fits(&stored(1..=PARTS)));
         }
-        assert_eq!(hashed(&[1, 1, 2, 2, 3, 1, 4, 5, 5], 10).midstate().digest(), whole());
+        assert_eq!(hashed(&[1, 1, 2, 2, 3, 1, 4, 5, 5], 10).midstate().digests(), whole());
     }
 
     #[test]
@@ -316,7 +316,7 @@ mod tests {
         for n in 3..=PARTS {
             hash.part_stored(n, part(n), crc64nvme(&part(n)), None, || None);
         }
-        assert_eq!(hash.midstate().digest(), whole());
+        assert_eq!(hash.midstate().digests(), whole());
     }
 
     #[test]
@@ -333,7 +333,7 @@ mod tests {
         for n in 3..=PARTS {
             hash.part_stored(n, part(n), crc64nvme(&part(n)), None, || None);
         }
-        assert_eq!(hash.midstate().digest(), whole());
+        assert_eq!(hash.midstate().digests(), whole());
     }
 
     #[test]
@@ -349,7 +349,7 @@ mod tests {
         for n in 3..=PARTS {
             hash.part_stored(n, part(n), crc64nvme(&part(n)), None, || None);
         }
-        assert_eq!(hash.midstate().digest(), whole());
+        assert_eq!(hash.midstate().digests(), whole());
     }
 
     #[test]
@@ -359,7 +359,7 @@ mod tests {
         for n in 4..=PARTS {
             hash.part_stored(n, part(n), crc64nvme(&part(n)), None, || None);
         }
-        assert_eq!(hash.midstate().digest(), whole());
+        assert_eq!(hash.midstate().digests(), whole());
     }
 
     #[test]

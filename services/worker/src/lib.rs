@@ -7,6 +7,7 @@
 mod contents;
 mod data_plane;
 mod deletions;
+mod file_hash;
 mod hashing;
 mod keys;
 mod leftovers;

@@ -32,6 +32,25 @@ impl Access {
         self.tail(partition).reach_the_end(&self.log, partition).await
     }
 
+    /// Returns those of the files to which the access of the user may have ended at `since` or later, after this process has
+    /// followed the log to its end.
+    ///
+    /// # Errors
+    /// [`AccessError`].
+    pub fn doubtful<'a>(
+        &'a self,
+        company: CompanyId,
+        user: UserId,
+        files: &'a [FileId],
+        since: Timestamp,
+    ) -> BoxFuture<'a, Result<Vec<FileId>, AccessError>> {
+        Box::pin(async move {
+            self.reach_the_end(company).await?;
+            let ended = |file: &&FileId| self.may_have_ended(company, user, **file, since);
+            Ok(files.iter().filter(ended).copied().collect())
+        })
+    }
+
     pub(crate) fn may_have_ended(&self, company: CompanyId, user: UserId, file: FileId, since: Timestamp) -> bool {
         self.tail(self.log.partitions().of(company)).may_have_ended(company, user, file, since)
     }

@@ -5,6 +5,7 @@
 //! `docs/openapi.json` and `docs/websocket-frames.json` are generated from these types. Requests refuse unknown members,
 //! if their types say so; responses and frames may get further members, which clients ignore.
 
+pub mod archives;
 pub mod associations;
 pub mod audit;
 pub mod directory;

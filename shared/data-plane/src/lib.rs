@@ -100,6 +100,9 @@ pub struct StoredFile {
     pub sniffed_mime_type: Option<String>,
     /// The worker that wrote it.
     pub worker_id: WorkerId,
+    /// CRC-32 (ISO-HDLC) of the stored bytes. Workers of earlier versions do not send it.
+    #[serde(default)]
+    pub crc32: Option<u32>,
 }
 
 /// Stores bytes in the object store.

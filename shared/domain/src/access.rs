@@ -81,7 +81,8 @@ pub fn affects_access(event: &Event) -> bool {
             | FileEvent::FileArchived(_)
             | FileEvent::FileRestoreRequested(_)
             | FileEvent::FileThawed(_)
-            | FileEvent::LocationStripped(_) => false,
+            | FileEvent::LocationStripped(_)
+            | FileEvent::FileChecksummed(_) => false,
         },
         // Running downloads with the token are stopped.
         Event::Token(event) => matches!(event, TokenEvent::DownloadTokenRevoked(_)),
@@ -161,7 +162,8 @@ impl FileFacts {
                     | FileEvent::FileArchived(_)
                     | FileEvent::FileRestoreRequested(_)
                     | FileEvent::FileThawed(_)
-                    | FileEvent::LocationStripped(_) => {}
+                    | FileEvent::LocationStripped(_)
+                    | FileEvent::FileChecksummed(_) => {}
                 }
             }
             Event::Share(event) => {

@@ -82,6 +82,7 @@ impl Previews {
             | FileEvent::FileRestoreRequested(_)
             | FileEvent::FileThawed(_)
             | FileEvent::LocationStripped(_)
+            | FileEvent::FileChecksummed(_)
             | FileEvent::FileRenamed(_)
             | FileEvent::FileDeleted(_)
             | FileEvent::FileRestored(_)

@@ -69,7 +69,8 @@ pub fn reaction_to(event: &Event) -> Option<Reaction> {
             | FileEvent::FileArchived(_)
             | FileEvent::FileRestoreRequested(_)
             | FileEvent::FileThawed(_)
-            | FileEvent::LocationStripped(_) => None,
+            | FileEvent::LocationStripped(_)
+            | FileEvent::FileChecksummed(_) => None,
         },
         Event::Session(event) => match event {
             SessionEvent::SessionCancelled(_) => Some(Reaction::CancelUploadsOfSession),

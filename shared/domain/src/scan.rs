@@ -43,7 +43,8 @@ impl Scans {
             | FileEvent::FileArchived(_)
             | FileEvent::FileRestoreRequested(_)
             | FileEvent::FileThawed(_)
-            | FileEvent::LocationStripped(_) => {}
+            | FileEvent::LocationStripped(_)
+            | FileEvent::FileChecksummed(_) => {}
         }
     }
 }

@@ -130,6 +130,8 @@ diesel::table! {
         storage_tier -> Varchar,
         restore_requested_at -> Nullable<Timestamptz>,
         location -> Nullable<Jsonb>,
+        crc32 -> Nullable<Int8>,
+        plain_crc32 -> Nullable<Int8>,
     }
 }
 

@@ -8,8 +8,8 @@ use crate::http::problems::{IntoProblem, OrProblem};
 use actix_web::body::SizedStream;
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use bytes::Bytes;
-use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
+use futures_util::{Stream, StreamExt};
 use uuid::Uuid;
 use waybill_access::Transfer;
 use waybill_domain::location::pieces_within;
@@ -32,7 +32,7 @@ pub(crate) struct Source<'a> {
 
 impl Source<'_> {
     /// Reads a range of the bytes.
-    async fn read(self, gateway: &Gateway, range: ByteRange) -> Result<Body, Problem> {
+    pub(crate) async fn read(self, gateway: &Gateway, range: ByteRange) -> Result<Body, Problem> {
         let (file, size_bytes) = (self.file, self.file.size_bytes.unsigned_abs());
         let pieces = self.form.map(|form| pieces_within(form, range));
         let place = pieces.as_deref().map_or(range, |pieces| needed(pieces).unwrap_or(ByteRange { from: 0, to: 0 }));
@@ -134,7 +134,7 @@ fn unreadable(error: StoreError) -> Problem {
 pub(crate) fn with_bytes(
     mut answer: HttpResponseBuilder,
     length: u64,
-    bytes: BoxStream<'static, Result<Bytes, StoreError>>,
+    bytes: impl Stream<Item = Result<Bytes, StoreError>> + 'static,
     slot: Slot,
 ) -> HttpResponse {
     let bytes = bytes.inspect(move |_| {
@@ -146,7 +146,7 @@ pub(crate) fn with_bytes(
 
 /// Ends the body with an error after the access to the file has ended. The connection breaks, so that the client
 /// notices that the file is incomplete.
-fn while_permitted(
+pub(crate) fn while_permitted(
     body: BoxStream<'static, Result<Bytes, StoreError>>,
     transfer: Transfer,
     file_id: Uuid,

@@ -1,6 +1,7 @@
 //! [`Gateway`]: the state that all handlers share, and the checks and the takeover that several of them need.
 
 use crate::application::append_order::Turns;
+use crate::application::archives::Archives;
 use crate::application::at_once::AtOnce;
 use crate::application::head_key::HeadKey;
 use crate::application::idempotency::Idempotency;
@@ -73,6 +74,7 @@ pub(crate) struct Gateway {
     pub(crate) small_bodies: SmallBodies,
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) media: Media,
+    pub(crate) archives: Archives,
     pub(crate) event_budget: EventBudget,
     pub(crate) searches: Searches,
     pub(crate) admission: Admission,

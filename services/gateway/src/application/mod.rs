@@ -4,6 +4,7 @@
 pub(crate) mod access;
 pub(crate) mod administration;
 pub(crate) mod append_order;
+pub(crate) mod archives;
 pub(crate) mod at_once;
 pub(crate) mod audit_heads;
 pub(crate) mod completion_wait;
@@ -24,6 +25,7 @@ pub(crate) mod registration;
 pub(crate) mod replica;
 pub(crate) mod sealing;
 pub(crate) mod searches;
+pub(crate) mod sessions;
 pub(crate) mod shares;
 pub(crate) mod shown;
 pub(crate) mod small_bodies;

@@ -15,7 +15,7 @@ use waybill_http_kit::Problem;
 use waybill_read_model::queries::File;
 use waybill_schema::ByteRange;
 use waybill_schema::ErrorCode;
-use waybill_schema::{StorageTier, names};
+use waybill_schema::{Sha256Digest, StorageTier, names};
 
 /// Characters to encode in an extended value: all except `attr-char` of RFC 8187 §3.2.1.
 const ATTR_CHAR: &AsciiSet = &NON_ALPHANUMERIC
@@ -101,7 +101,7 @@ pub(crate) fn prepare_compressed(request: &HttpRequest, file: &File) -> Option<H
     if !is_whole || !is_small || !is_compressed(file) || !accepts_zstd(request) {
         return None;
     }
-    let mut answer = described(StatusCode::OK, file, &compressed_etag(file));
+    let mut answer = described(StatusCode::OK, &Described::file(file), &compressed_etag(file));
     answer.insert_header((CONTENT_ENCODING, "zstd"));
     Some(answer)
 }
@@ -133,20 +133,49 @@ pub(crate) enum Prepared {
     Body(HttpResponseBuilder, ByteRange),
 }
 
+/// Description of bytes that are sent.
+pub(crate) struct Described<'a> {
+    pub(crate) size_bytes: u64,
+    /// The entity tag, in quotes.
+    pub(crate) etag: String,
+    /// The entity tag of the same bytes in another content coding, if clients can have them.
+    pub(crate) other_etag: Option<String>,
+    /// `true` if clients can get another content coding now.
+    pub(crate) varies: bool,
+    pub(crate) sha256: Option<Sha256Digest>,
+    pub(crate) mime_type: &'a str,
+    pub(crate) name: &'a str,
+}
+
+impl<'a> Described<'a> {
+    /// Describes the bytes of a file.
+    pub(crate) fn file(file: &'a File) -> Self {
+        Self {
+            size_bytes: file.size_bytes.unsigned_abs(),
+            etag: format!("\"{}\"", file.hash.as_deref().unwrap_or_default()),
+            other_etag: Some(compressed_etag(file)),
+            varies: is_compressed(file),
+            sha256: file.hash.as_deref().and_then(|hash| hash.parse().ok()),
+            mime_type: &file.mime_type,
+            name: file.display_name.as_ref().unwrap_or(&file.original_name),
+        }
+    }
+}
+
 /// Evaluates the conditions and the range of a request and prepares the response, without the bytes.
-pub(crate) fn prepare(request: &HttpRequest, file: &File) -> Result<Prepared, Problem> {
-    let size_bytes = file.size_bytes.unsigned_abs();
-    let etag = format!("\"{}\"", file.hash.as_deref().unwrap_or_default());
+pub(crate) fn prepare(request: &HttpRequest, of: &Described<'_>) -> Result<Prepared, Problem> {
+    let Described { size_bytes, etag, .. } = of;
+    let size_bytes = *size_bytes;
     let headers = request.headers();
-    let known = [etag.clone(), compressed_etag(file)];
+    let known: Vec<&String> = of.other_etag.iter().chain([etag]).collect();
     // The order of RFC 9110 §13.2.2. Without `Last-Modified`, conditions with a date do not apply.
     if headers.contains_key(IF_MATCH) && !known.iter().any(|known| matches_strongly(headers, known)) {
         let text = "the file has another entity tag than If-Match says; ask for the present one with HEAD";
         return Err(Problem::new(412, ErrorCode::PreconditionFailed, text));
     }
-    for known in &known {
+    for known in known {
         if text(headers, IF_NONE_MATCH).is_some_and(|value| includes_etag(value, known)) {
-            return Ok(Prepared::Done(described(StatusCode::NOT_MODIFIED, file, known).finish()));
+            return Ok(Prepared::Done(described(StatusCode::NOT_MODIFIED, of, known).finish()));
         }
     }
     let range_applies = text(headers, IF_RANGE).is_none_or(|value| value == etag);
@@ -155,9 +184,8 @@ pub(crate) fn prepare(request: &HttpRequest, file: &File) -> Result<Prepared, Pr
         None => Wanted::All,
     };
     let with_digest = |status| {
-        let mut answer = described(status, file, &etag);
-        let sha256 = file.hash.as_deref().and_then(|hash| hash.parse().ok());
-        if let Some(digest) = sha256.and_then(|sha256| wanted_digest(headers, &sha256)) {
+        let mut answer = described(status, of, etag);
+        if let Some(digest) = of.sha256.and_then(|sha256| wanted_digest(headers, &sha256)) {
             answer.insert_header(("Repr-Digest", digest));
         }
         answer
@@ -180,22 +208,19 @@ pub(crate) fn prepare(request: &HttpRequest, file: &File) -> Result<Prepared, Pr
     })
 }
 
-/// Starts a response with the headers that describe the file and keep browsers from running it.
-fn described(status: StatusCode, file: &File, etag: &str) -> HttpResponseBuilder {
+/// Starts a response with the headers that describe the bytes and keep browsers from running them.
+fn described(status: StatusCode, of: &Described<'_>, etag: &str) -> HttpResponseBuilder {
     let mut answer = HttpResponse::build(status);
     answer
         .insert_header((ETAG, etag))
         .insert_header((ACCEPT_RANGES, "bytes"))
-        .insert_header((CONTENT_TYPE, file.mime_type.as_str()))
-        .insert_header((
-            CONTENT_DISPOSITION,
-            disposition("attachment", file.display_name.as_ref().unwrap_or(&file.original_name)),
-        ))
+        .insert_header((CONTENT_TYPE, of.mime_type))
+        .insert_header((CONTENT_DISPOSITION, disposition("attachment", of.name)))
         .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .insert_header((CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'"))
         .insert_header((REFERRER_POLICY, "no-referrer"))
         .insert_header((CACHE_CONTROL, "private, no-store"));
-    if is_compressed(file) {
+    if of.varies {
         answer.insert_header((VARY, "Accept-Encoding"));
     }
     answer

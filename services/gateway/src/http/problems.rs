@@ -1,6 +1,7 @@
 //! Conversion of errors into problem responses. This module logs internal errors once and tells the client what to do.
 
 use waybill_access::AccessError;
+use waybill_api::ProblemDetails;
 use waybill_data_plane::refused;
 use waybill_domain::Refusal;
 use waybill_domain::upload::Phase;
@@ -33,6 +34,11 @@ impl IntoProblem for Refusal {
     fn into_problem(self, _: &'static str) -> Problem {
         refused(self)
     }
+}
+
+/// Returns a problem as the part of an answer.
+pub(crate) fn details(problem: &Problem) -> Result<ProblemDetails, Problem> {
+    serde_json::from_value(problem.to_json()).map_err(|_| Problem::internal())
 }
 
 /// Returns the problem of a file that was rejected after all its bytes had arrived.

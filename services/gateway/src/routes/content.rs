@@ -7,7 +7,9 @@ use crate::application::files::find::find;
 use crate::application::gateway::Gateway;
 use crate::application::plain::form_for;
 use crate::application::reads::record_download;
-use crate::http::download::{Prepared, check_readable, check_restored, prepare, prepare_compressed, without_bytes};
+use crate::http::download::{
+    Described, Prepared, check_readable, check_restored, prepare, prepare_compressed, without_bytes,
+};
 use crate::http::parameters::{Bytes, RangeHeaders};
 use crate::http::path::FilePath;
 use actix_web::{HttpRequest, HttpResponse, get, head, web};
@@ -66,7 +68,7 @@ pub(crate) async fn answer(
         record_download(gateway, principal, RequestId::of(request), id).await?;
         return send_compressed(gateway, &file, answer, slot, transfer).await;
     }
-    match prepare(request, shown)? {
+    match prepare(request, &Described::file(shown))? {
         Prepared::Done(answer) => Ok(answer),
         Prepared::Body(answer, range) => {
             let slot = gateway.at_once.download(principal)?;
@@ -107,7 +109,7 @@ pub(crate) async fn head(
     if let Some(answer) = prepare_compressed(&request, &file) {
         return Ok(without_bytes(answer, compressed_length(&gateway, &file).await?));
     }
-    Ok(match prepare(&request, &file)? {
+    Ok(match prepare(&request, &Described::file(&file))? {
         Prepared::Done(answer) => answer,
         Prepared::Body(answer, range) => without_bytes(answer, range.len()),
     })

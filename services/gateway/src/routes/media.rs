@@ -8,7 +8,7 @@ use crate::application::media::issue;
 use crate::application::media::url::MediaUrl;
 use crate::application::shown::Shown;
 use crate::application::variants;
-use crate::http::download::{Prepared, disposition, prepare, without_bytes};
+use crate::http::download::{Described, Prepared, disposition, prepare, without_bytes};
 use crate::http::parameters::{Bytes, MinPosition, RangeHeaders};
 use crate::http::response::private;
 use crate::routes::variants::{described, is_current};
@@ -119,7 +119,7 @@ async fn answer(
         Shown::Preview(found) if is_current(request, found) => Ok(described(StatusCode::NOT_MODIFIED, found).finish()),
         Shown::Preview(found) if is_head => Ok(without_bytes(described(StatusCode::OK, found), found.size_bytes)),
         Shown::Preview(found) => variants::send(gateway, found, described(StatusCode::OK, found), slot()?).await,
-        Shown::Original(original) => match prepare(request, original.described())? {
+        Shown::Original(original) => match prepare(request, &Described::file(original.described()))? {
             Prepared::Done(answer) => Ok(answer),
             Prepared::Body(answer, range) if is_head => Ok(without_bytes(answer, range.len())),
             Prepared::Body(answer, range) => {

@@ -19,6 +19,7 @@ macro_rules! routes {
 }
 
 mod administration;
+pub(crate) mod archives;
 pub(crate) mod associations;
 pub(crate) mod audit;
 pub(crate) mod audit_export;
@@ -83,6 +84,7 @@ topics!(
     content,
     variants,
     media,
+    archives,
     associations,
     tokens,
     tokens::company,
@@ -160,8 +162,10 @@ mod tests {
             "get /openapi.json",
             "get /readyz",
             "get /v1/media/check",
+            "get /z/{token}",
             "head /d/{token}",
             "head /m/{company}/{file}/{digest}/{variant}",
+            "head /z/{token}",
             "options /tus/",
         ];
         assert_eq!(open.collect::<BTreeSet<_>>(), expected.map(str::to_owned).into());

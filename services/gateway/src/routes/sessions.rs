@@ -1,6 +1,7 @@
 //! `/v1/sessions`: groups of uploads that a user sees as one transfer.
 
 use crate::application::gateway::Gateway;
+use crate::application::sessions;
 use crate::http::json;
 use crate::http::parameters::{IdempotencyKey, MinPosition};
 use crate::http::path::SessionPath;
@@ -11,14 +12,13 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use waybill_api::sessions::{OpenBody, SessionOpened};
 use waybill_domain::session::Command;
-use waybill_http_kit::{Principal, Problem, RequestId, Role};
-use waybill_read_model::Connection;
-use waybill_read_model::queries::{UploadProgress, find_session, list_session_files};
+use waybill_http_kit::{Principal, Problem, RequestId};
+use waybill_read_model::queries::{UploadProgress, list_session_files};
 use waybill_read_model::rows::UploadSessionRow;
 use waybill_repository::SessionAggregate;
 use waybill_schema::ErrorCode;
+use waybill_schema::SessionId;
 use waybill_schema::events;
-use waybill_schema::{CompanyId, Position, SessionId};
 
 routes!(open, show, close, cancel);
 
@@ -91,36 +91,13 @@ pub(crate) async fn show(
     SessionPath(session): SessionPath,
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Problem> {
-    let mut connection = gateway.positions.connection(&request, None).await?;
-    let find = async |connection: &mut Connection| {
-        find_session(connection, principal.company_id, session).await.or_problem("finding a session")
-    };
-    let mut found = find(&mut connection).await?;
-    if found.is_none()
-        && let Some(position) = opened_at(&gateway, principal.company_id, session).await?
-    {
-        // The session was opened recently. Wait until the read model has it.
-        drop(connection);
-        connection = gateway.positions.connection(&request, Some(position)).await?;
-        found = find(&mut connection).await?;
-    }
-    let found = found
-        .filter(|session| session.user_id == principal.user_id.0 || principal.roles.contains(&Role::Admin))
-        .ok_or_else(|| Problem::not_found("session"))?;
+    let (mut connection, found) = sessions::find(&request, &principal, &gateway, session).await?;
     let files = list_session_files(&mut connection, principal.company_id, session)
         .await
         .or_problem("listing the files of a session")?;
     Ok(HttpResponse::Ok()
         .insert_header(("Cache-Control", "private, no-store"))
         .json(SessionBody { session: found, files }))
-}
-
-/// Returns the position of a session's last event, or `None` if the session does not exist.
-async fn opened_at(gateway: &Gateway, company: CompanyId, session: SessionId) -> Result<Option<Position>, Problem> {
-    let aggregate = SessionAggregate { company, session };
-    let seq = gateway.repository.load(&aggregate).await.or_problem("loading a session")?.read_to;
-    let partition = gateway.log.partitions().of(company);
-    Ok((seq > 0).then_some(Position { partition, seq }))
 }
 
 /// Closes a session

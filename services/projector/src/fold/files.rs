@@ -1,4 +1,4 @@
-//! Folds upload and file events into `file`, `upload_progress` and `partial_upload`.
+//! Folds upload events into `file`, `upload_progress` and `partial_upload`.
 
 use super::convert::{big, metadata, ms_of, small, time_of};
 use super::misfit::Misfit;
@@ -6,15 +6,12 @@ use super::partials;
 use super::tables::Tables;
 use super::{sessions, shares};
 use chrono::{DateTime, Utc};
-use serde::Serialize;
 use waybill_domain::grid::PartGrid;
 use waybill_domain::progress::{Progress, Speed};
-use waybill_domain::scan::Scans;
 use waybill_domain::{media_type, name};
-use waybill_read_model::queries::{Preview, Scan};
 use waybill_read_model::rows::{FileRow, UploadProgressRow};
-use waybill_schema::events::{ChunkUploaded, FileEvent, FileUploaded, UploadDescription, UploadEvent, UploadKind};
-use waybill_schema::{ByteRange, FileId, ProcessingStatus, RangeSet, Recorded, StorageTier, UploadId, UploadStatus};
+use waybill_schema::events::{ChunkUploaded, FileUploaded, UploadDescription, UploadEvent, UploadKind};
+use waybill_schema::{ByteRange, ProcessingStatus, RangeSet, Recorded, StorageTier, UploadId, UploadStatus};
 
 pub(super) fn fold_upload(
     tables: &mut Tables,
@@ -61,6 +58,7 @@ pub(super) fn fold_upload(
             let file = tables.files.change(id.0)?;
             type_by_content(file, verified.sniffed_mime_type.as_deref());
             file.hash = Some(verified.sha256.to_string());
+            file.crc32 = verified.crc32.map(i64::from);
             file.storage_key = Some(verified.storage_key.clone());
             file.storage_bucket = Some(verified.storage_bucket.clone());
             file.is_processed = true;
@@ -102,56 +100,6 @@ pub(super) fn fold_upload(
         // Only partial uploads have this event. They are folded above.
         UploadEvent::UploadConcatenated(_) => Ok(()),
     }
-}
-
-pub(super) fn fold_file(tables: &mut Tables, id: FileId, event: &FileEvent, time: DateTime<Utc>) -> Result<(), Misfit> {
-    let file = tables.files.change(id.0)?;
-    file.updated_at = time;
-    match event {
-        FileEvent::FileRenamed(renamed) => {
-            file.display_name = Some(renamed.display_name.clone());
-            file.search_name = name::fold(&renamed.display_name);
-        }
-        FileEvent::FileDeleted(_) => file.deleted_at = Some(time),
-        FileEvent::FileRestored(_) => {
-            file.deleted_at = None;
-            file.restored_at = Some(time);
-        }
-        FileEvent::FileMetadataChanged(changed) => {
-            file.metadata = metadata(changed.metadata.as_deref())?;
-            file.metadata_text.clone_from(&changed.metadata);
-        }
-        FileEvent::FilePurged(_) => {
-            file.purged_at = Some(time);
-            (file.preview, file.location) = (None, None);
-            (file.stored_bytes, file.restore_requested_at) = (None, None);
-            (file.storage_key, file.storage_bucket) = (None, None);
-        }
-        FileEvent::FileSpaceReleased(_) => {}
-        FileEvent::FileScanned(scanned) => {
-            let scan = Scan::of(scanned, time);
-            let before = file.scan.take().and_then(|before| Scan::parse(before).ok());
-            let last = before.map(|before| before.result());
-            let mut scans = Scans { last, is_released: file.released_at.is_some() };
-            scans.apply(event);
-            file.released_at = file.released_at.filter(|_| scans.is_released);
-            file.scan_verdict = Some(scan.verdict.as_str().to_owned());
-            file.scan = Some(json_of(&scan)?);
-        }
-        FileEvent::FileReleased(_) => file.released_at = file.released_at.or(Some(time)),
-        // The event of the content says in which tier the bytes are.
-        FileEvent::FileArchived(_) | FileEvent::FileThawed(_) => file.restore_requested_at = None,
-        FileEvent::FileRestoreRequested(_) => file.restore_requested_at = Some(time),
-        FileEvent::LocationStripped(event) => file.location = Some(json_of(&event.stripped)?),
-        FileEvent::PreviewsMade(made) => file.preview = Some(json_of(&Preview::of(made, time))?),
-        FileEvent::PreviewFailed(failed) => file.preview = Some(json_of(&Preview::failed(failed, time))?),
-    }
-    Ok(())
-}
-
-/// Returns the value of a column that clients get unchanged.
-fn json_of(shown: &impl Serialize) -> Result<serde_json::Value, Misfit> {
-    serde_json::to_value(shown).map_err(|error| Misfit(format!("a column cannot be written: {error}")))
 }
 
 /// Adds the rows of an upload. While its length is deferred, the stored bytes count as the size of the file.
@@ -235,6 +183,8 @@ fn add_file(
         storage_tier: StorageTier::Hot.as_str().to_owned(),
         restore_requested_at: None,
         location: None,
+        crc32: None,
+        plain_crc32: None,
     });
     if added { Ok(()) } else { Err(Misfit(format!("upload {id} started twice"))) }
 }
@@ -298,6 +248,7 @@ fn upload_whole(
     let file = tables.files.change(id.0)?;
     type_by_content(file, uploaded.sniffed_mime_type.as_deref());
     file.hash = Some(uploaded.sha256.to_string());
+    file.crc32 = uploaded.crc32.map(i64::from);
     file.storage_key = Some(uploaded.storage_key.clone());
     file.storage_bucket = Some(uploaded.storage_bucket.clone());
     file.is_processed = true;

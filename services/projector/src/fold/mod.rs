@@ -16,6 +16,7 @@ mod tables;
 mod tokens;
 mod totals;
 mod touched;
+mod verified;
 
 pub(crate) use keys::aggregate_key;
 pub(crate) use rows::Rows;
@@ -122,7 +123,7 @@ fn fold(tables: &mut Tables, recorded: &Recorded) -> Result<(), Misfit> {
             totals::follow(tables, company_id, id.0, |tables| files::fold_upload(tables, id, event, recorded))
         }
         (Event::File(event), Entity::File(id)) => {
-            totals::follow(tables, company_id, id.0, |tables| files::fold_file(tables, id, event, time))
+            totals::follow(tables, company_id, id.0, |tables| verified::fold_file(tables, id, event, time))
         }
         (Event::Session(event), Entity::Session(id)) => sessions::fold(tables, id, event, company_id, time),
         (Event::Quota(event), Entity::Quota) => quota::fold(tables, recorded.subject.company, event, time),

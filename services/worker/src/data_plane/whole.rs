@@ -7,6 +7,7 @@ use super::buffer::{FilledPart, PartBuffer};
 use super::incoming::IncomingRange;
 use super::ingest::ingest;
 use super::{Eviction, PlaneError};
+use crate::file_hash::FileDigests;
 use crate::hashing::SpeculativeDigest;
 use crate::metrics::{RECEIVED_BYTES, STORED_BYTES};
 use crate::{Worker, keys, sniff};
@@ -100,7 +101,8 @@ pub(super) async fn store_whole(
 /// Stores a file whose bytes are all in memory.
 async fn put(worker: &Worker, request: &PutWhole, filled: FilledPart) -> Result<StoredFile, PlaneError> {
     let started = &request.start.started;
-    let sha256 = filled.ahead.map(SpeculativeDigest::digest).ok_or(PlaneError::Broken)?;
+    let digests = filled.ahead.map(SpeculativeDigest::digests).ok_or(PlaneError::Broken)?;
+    let FileDigests { sha256, crc32 } = digests;
     if started.declared_sha256.is_some_and(|declared| declared != sha256) {
         return Err(PlaneError::DigestMismatch);
     }
@@ -116,6 +118,7 @@ async fn put(worker: &Worker, request: &PutWhole, filled: FilledPart) -> Result<
         storage_key,
         sniffed_mime_type,
         worker_id: worker.id,
+        crc32: Some(crc32),
     })
 }
 

@@ -4,17 +4,17 @@ use super::ReactionError;
 use super::complete::{empty_object, is_as_acknowledged};
 use super::delivery::withhold_if_removed;
 use super::places::take_for;
+use crate::file_hash::{FileDigests, FileHash};
 use crate::hashing::Midstate;
 use crate::{Worker, sniff};
 use crc_fast::{CrcAlgorithm, Digest as Crc};
 use futures_util::{TryStreamExt, future};
-use sha2::{Digest, Sha256};
 use waybill_domain::upload::{Command, Phase, State, StoredPart, Verification};
 use waybill_object_store::{ObjectRange, StoreError};
 use waybill_repository::{Loaded, UploadAggregate};
+use waybill_schema::Causation;
 use waybill_schema::ErrorCode;
 use waybill_schema::events::UploadKind;
-use waybill_schema::{Causation, Sha256Digest};
 
 /// Verifies the object of a completed upload, or rejects the upload.
 pub(super) async fn verify_object(
@@ -33,9 +33,9 @@ pub(super) async fn verify_object(
     };
     // The client waits for both results, so both are computed at the same time.
     let sniffed = sniff::of_object(worker.store.as_ref(), &key, loaded.state.grid().size_bytes);
-    let (digest, sniffed) = future::join(digest_of(worker, aggregate, &loaded.state, &key), sniffed).await;
-    let command = match digest? {
-        Some((sha256, read_back)) => {
+    let (digests, sniffed) = future::join(digests_of(worker, aggregate, &loaded.state, &key), sniffed).await;
+    let command = match digests? {
+        Some((FileDigests { sha256, crc32 }, read_back)) => {
             let found = Verification {
                 sha256,
                 storage_bucket: worker.store.bucket().to_owned(),
@@ -43,6 +43,7 @@ pub(super) async fn verify_object(
                 sniffed_mime_type: sniffed?,
                 storage_key: key,
                 read_back,
+                crc32: Some(crc32),
             };
             Command::Verify { found, policy: worker.policies.types(aggregate.company).await? }
         }
@@ -58,14 +59,14 @@ pub(super) async fn verify_object(
     Ok(())
 }
 
-/// Returns the digest of the stored bytes, and `true` if bytes had to be read back for it. Returns `None` if the stored
+/// Returns the digests of the stored bytes, and `true` if bytes had to be read back for them. Returns `None` if the stored
 /// bytes are not those that the log records.
-async fn digest_of(
+async fn digests_of(
     worker: &Worker,
     aggregate: &UploadAggregate,
     state: &State,
     key: &str,
-) -> Result<Option<(Sha256Digest, bool)>, ReactionError> {
+) -> Result<Option<(FileDigests, bool)>, ReactionError> {
     let size_bytes = state.grid().size_bytes;
     if state.copied.is_some() {
         let _place = take_for(&worker.long, aggregate.company, size_bytes)?;
@@ -73,7 +74,7 @@ async fn digest_of(
         if worker.store.size(key).await? != Some(size_bytes) {
             return Ok(None);
         }
-        return Ok(Some((digest_of_object(worker, key, size_bytes).await?, true)));
+        return Ok(Some((digests_of_object(worker, key, size_bytes).await?, true)));
     }
     let mut midstate =
         if state.needs_read_back() { Midstate::new() } else { known_midstate(worker, aggregate, state).await };
@@ -82,20 +83,20 @@ async fn digest_of(
         midstate = Midstate::new();
     }
     if midstate.covered_parts() == state.grid().total_parts() {
-        return Ok(Some((midstate.digest(), false)));
+        return Ok(Some((midstate.digests(), false)));
     }
     let _place = take_for(&worker.long, aggregate.company, size_bytes)?;
-    Ok(read_back(worker, state, key, midstate).await?.map(|digest| (digest, true)))
+    Ok(read_back(worker, state, key, midstate).await?.map(|digests| (digests, true)))
 }
 
-/// Returns the digest of a whole object.
-async fn digest_of_object(worker: &Worker, key: &str, size_bytes: u64) -> Result<Sha256Digest, StoreError> {
+/// Returns the digests of a whole object.
+async fn digests_of_object(worker: &Worker, key: &str, size_bytes: u64) -> Result<FileDigests, StoreError> {
     let mut bytes = worker.read_ahead.read([ObjectRange { key: key.to_owned(), from: 0, to: size_bytes }]);
-    let mut sha256 = Sha256::new();
+    let mut hash = FileHash::new();
     while let Some(bytes) = bytes.try_next().await? {
-        sha256.update(&bytes);
+        hash.update(&bytes);
     }
-    Ok(Sha256Digest(sha256.finalize().into()))
+    Ok(hash.finish())
 }
 
 /// Returns the midstate in memory if it covers all parts, otherwise the one in the bucket.
@@ -116,18 +117,18 @@ pub(super) async fn read_back(
     state: &State,
     key: &str,
     midstate: Midstate,
-) -> Result<Option<Sha256Digest>, ReactionError> {
+) -> Result<Option<FileDigests>, ReactionError> {
     let grid = state.grid();
     let first = midstate.covered_parts() + 1;
     tracing::info!(from_part = first, total_parts = grid.total_parts(), "reading an object back");
     let from = grid.part(first).from;
     let mut body = worker.read_ahead.read([ObjectRange { key: key.to_owned(), from, to: grid.size_bytes }]);
-    let mut sha256: Sha256 = midstate.into_sha256();
+    let mut hash = midstate.into_hash();
     let mut part_number = first;
     let mut crc = Crc::new(CrcAlgorithm::Crc64Nvme);
     let mut offset = from;
     while let Some(mut bytes) = body.try_next().await? {
-        sha256.update(&bytes);
+        hash.update(&bytes);
         while !bytes.is_empty() {
             let left = grid.part(part_number).to.saturating_sub(offset);
             let piece = bytes.split_to(bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX)));
@@ -153,5 +154,5 @@ pub(super) async fn read_back(
             StoreError::Unavailable { operation: "reading an object back", reason: "it ended early".into() }.into()
         );
     }
-    Ok(Some(Sha256Digest(sha256.finalize().into())))
+    Ok(Some(hash.finish()))
 }

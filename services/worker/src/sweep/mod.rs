@@ -1,11 +1,12 @@
 //! The sweep: a periodic search for overdue work. It expires uploads that were not continued in time, releases
 //! reservations of uploads that never started, deletes files whose retention period is over, purges deleted files,
-//! deletes ended download tokens, and recalculates quotas. It also looks for objects of direct uploads that no worker
+//! deletes ended download tokens and archives, and recalculates quotas. It also looks for objects of direct uploads that no worker
 //! awaits any more, deletes objects that clients created too late, and retries parked reactions and failed deletions.
 //!
 //! The read model only provides candidates. The events of each candidate decide what happens to it.
 
 mod actions;
+mod archives;
 mod candidate;
 
 use crate::metrics;
@@ -72,6 +73,7 @@ pub(crate) async fn run(worker: Arc<Worker>, shutdown: Shutdown) {
         every.round("abandoned uploads", || sweep.expire_abandoned()),
         every.round("objects", || sweep.look_for_objects()),
         every.round("quarantines", || sweep.clear_quarantines()),
+        every.round("archives", || archives::delete_expired(&worker)),
         every.round("leftovers", || sweep.delete_leftovers()),
         every.round("parked", || sweep.retry_parked()),
         every.round("buckets", || rooms::measure(&worker)),

@@ -39,7 +39,8 @@ pub fn ended_by(event: &Event) -> Option<Ended> {
             | FileEvent::FileArchived(_)
             | FileEvent::FileRestoreRequested(_)
             | FileEvent::FileThawed(_)
-            | FileEvent::LocationStripped(_) => None,
+            | FileEvent::LocationStripped(_)
+            | FileEvent::FileChecksummed(_) => None,
         },
         Event::Upload(_) | Event::Token(_) | Event::Content(_) | Event::Session(_) | Event::Quota(_) => None,
     }

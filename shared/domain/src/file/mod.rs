@@ -9,11 +9,11 @@ use crate::scan::Scans;
 use crate::{Refusal, name};
 use serde::{Deserialize, Serialize};
 use waybill_schema::events::{
-    FileArchived, FileDeleted, FileEvent, FileMetadataChanged, FilePurged, FileReleased, FileRenamed,
+    FileArchived, FileChecksummed, FileDeleted, FileEvent, FileMetadataChanged, FilePurged, FileReleased, FileRenamed,
     FileRestoreRequested, FileRestored, FileScanned, FileSpaceReleased, FileThawed, LocationStripped, PreviewFailed,
     PreviewsMade,
 };
-use waybill_schema::{ScanResult, StorageTier, Stripped, Timestamp};
+use waybill_schema::{FileForm, ScanResult, StorageTier, Stripped, Timestamp};
 
 /// File, folded from its events. The events of its upload tell whether the file exists.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,9 +44,21 @@ pub struct State {
     pub is_restore_requested: bool,
     /// Result of removing the metadata; `None` before that.
     pub stripped: Option<Stripped>,
+    /// CRC-32 of the uploaded bytes, if it was computed after the upload.
+    pub crc32: Option<u32>,
+    /// CRC-32 of the bytes without metadata, if it was computed.
+    pub plain_crc32: Option<u32>,
 }
 
 impl State {
+    /// Returns the recorded CRC-32 of a form.
+    fn crc32_of(&self, form: FileForm) -> Option<u32> {
+        match form {
+            FileForm::Original => self.crc32,
+            FileForm::Plain => self.plain_crc32,
+        }
+    }
+
     /// Returns the last scan.
     pub fn last_scan(&self) -> LastScan {
         LastScan { result: self.scans.last.clone(), database_version: self.scanned_with.clone() }
@@ -105,6 +117,8 @@ pub enum Command {
     RecordPreviewFailure(PreviewFailed),
     /// Record the result of removing the metadata, unless there is one. The bytes of a file never change.
     RecordStripped(Stripped),
+    /// Record the CRC-32 of a form of the file, unless it is recorded. The bytes of a form never change.
+    RecordChecksum(FileChecksummed),
     /// Let users read the file although its verdict is not clean.
     Release,
     /// Record the storage tier to which the bytes were moved.
@@ -142,6 +156,10 @@ pub fn evolve(state: &mut State, event: &FileEvent, time: Timestamp) {
             state.is_restore_requested = false;
         }
         FileEvent::LocationStripped(event) => state.stripped = Some(event.stripped.clone()),
+        FileEvent::FileChecksummed(event) => match event.form {
+            FileForm::Original => state.crc32 = Some(event.crc32),
+            FileForm::Plain => state.plain_crc32 = Some(event.crc32),
+        },
         FileEvent::FileReleased(_) | FileEvent::PreviewsMade(_) | FileEvent::PreviewFailed(_) => {}
     }
 }
@@ -194,6 +212,7 @@ pub fn decide(state: &State, command: Command) -> Result<Option<FileEvent>, Refu
             Previews::Absent | Previews::Failed(_) => Some(failed.into()),
         }),
         Command::RecordStripped(stripped) => Ok(state.stripped.is_none().then(|| LocationStripped { stripped }.into())),
+        Command::RecordChecksum(checksum) => Ok(state.crc32_of(checksum.form).is_none().then(|| checksum.into())),
         Command::Release => match &state.scans.last {
             Some(ScanResult::Infected { .. } | ScanResult::Unscanned { .. }) => {
                 Ok((!state.scans.is_released).then(|| FileReleased {}.into()))

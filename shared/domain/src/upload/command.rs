@@ -20,6 +20,8 @@ pub struct Verification {
     pub sniffed_mime_type: Option<String>,
     /// `true` if the worker read the object to compute the digest.
     pub read_back: bool,
+    /// CRC-32 (ISO-HDLC) of the stored object.
+    pub crc32: Option<u32>,
 }
 
 /// Command to an upload.

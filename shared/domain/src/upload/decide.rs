@@ -197,6 +197,7 @@ fn decide_verified(state: &State, found: Verification, policy: &TypePolicy) -> R
             storage_key: found.storage_key,
             sniffed_mime_type: found.sniffed_mime_type,
             read_back: found.read_back,
+            crc32: found.crc32,
         }
         .into(),
     ))

@@ -93,6 +93,7 @@ fn later_events() -> Vec<UploadEvent> {
         storage_key,
         sniffed_mime_type: None,
         read_back: false,
+        crc32: Some(1),
     };
     vec![
         UploadLengthSet { size_bytes: PART + 50 }.into(),

@@ -16,6 +16,7 @@ fn verification(sha256: [u8; 32], sniffed: Option<&str>) -> Command {
             storage_key: "k".to_owned(),
             sniffed_mime_type: sniffed.map(str::to_owned),
             read_back: false,
+            crc32: Some(1),
         },
         policy: TypePolicy::default(),
     }
@@ -53,6 +54,7 @@ fn whole() -> FileUploaded {
         storage_key: "k".to_owned(),
         sniffed_mime_type: None,
         worker_id: worker(1),
+        crc32: Some(1),
     }
 }
 

@@ -4,7 +4,7 @@ use super::message::{one, stored, unavailable};
 use super::metadata::check_partitions;
 use super::pulse::Pulse;
 use super::reconnect::{Connection, connects};
-use super::vocabulary::Vocabulary;
+use super::vocabulary::{Version, Vocabulary};
 use super::{ProvisionError, RawEvents, Records, Server, batch_get, context};
 use crate::Bucket;
 use crate::{AppendError, EventLog, Expect, Head, NewEvent, Page, ReadError, Stored, Values};
@@ -22,8 +22,10 @@ use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
+use waybill_schema::envelope::header;
+use waybill_schema::events::EarlierBody;
 use waybill_schema::names::RecordKind;
-use waybill_schema::{Partitions, Position, Subject, names};
+use waybill_schema::{Event, Partitions, Position, Subject, names};
 
 /// Time for which a read is repeated if no stream listens for it: while nats-server reloads its users, or a cluster elects a
 /// leader. [`crate::append`] repeats appends.
@@ -109,6 +111,29 @@ impl JetStreamLog {
         Records::by(kind, self.context.clone(), self.reads.clone(), self.partitions)
     }
 
+    /// Returns the body of an event in the newest version that the log accepts.
+    async fn accepted_body(&self, partition: u32, event: &Event) -> Result<EarlierBody, AppendError> {
+        let (event_type, version) = (event.event_type(), event.version());
+        if self.accepts(partition, Version { event_type, version }).await {
+            return Ok(EarlierBody { version, bytes: event.encode().map_err(unencoded)? });
+        }
+        if let Some(earlier) = event.encode_earlier().map_err(unencoded)?
+            && self.accepts(partition, Version { event_type, version: earlier.version }).await
+        {
+            return Ok(earlier);
+        }
+        Err(AppendError::Unavailable(format!(
+            "{event_type} version {version} is not enabled yet; upgrade all processes, then run \
+             `waybill provision --accept-new-events`"
+        )))
+    }
+
+    async fn accepts(&self, partition: u32, version: Version) -> bool {
+        let accepts = self.vocabulary.accepts(&self.context, partition, version);
+        let is_accepted = self.pulse.unless_silent(accepts).await;
+        is_accepted.unwrap_or_else(|_| self.vocabulary.is_unasked(partition))
+    }
+
     async fn stream(&self, partition: u32) -> Result<Stream<()>, ReadError> {
         self.context.get_stream_no_info(names::event_stream(partition)).await.map_err(unavailable)
     }
@@ -136,21 +161,13 @@ impl EventLog for JetStreamLog {
 
     async fn publish(&self, event: &NewEvent) -> Result<Position, AppendError> {
         let partition = self.partitions.of(event.subject.company);
-        let accepts = self.vocabulary.accepts(&self.context, partition, &event.event);
-        let is_accepted = self.pulse.unless_silent(accepts).await;
-        if !is_accepted.unwrap_or_else(|_| self.vocabulary.is_unasked(partition)) {
-            let (name, version) = (event.event.event_type(), event.event.version());
-            return Err(AppendError::Unavailable(format!(
-                "{name} version {version} is not enabled yet; upgrade all processes, then run \
-                 `waybill provision --accept-new-events`"
-            )));
-        }
-        let body = event.event.encode().map_err(|error| AppendError::Encode(error.to_string()))?;
+        let body = self.accepted_body(partition, &event.event).await?;
         let mut headers = HeaderMap::new();
         for (name, value) in event.envelope.to_headers(&event.event) {
             headers.insert(name, value);
         }
-        let mut message = PublishMessage::build().payload(body.into()).headers(headers);
+        headers.insert(header::VERSION, body.version.to_string());
+        let mut message = PublishMessage::build().payload(body.bytes.into()).headers(headers);
         if let Some(id) = &event.message_id {
             message = message.message_id(id);
         }
@@ -242,6 +259,10 @@ impl EventLog for JetStreamLog {
         let info = answered(&self.pulse, || stream.get_info().map_err(unavailable)).await?;
         Ok(Head { epoch: info.created.unix_timestamp_nanos().to_string(), last_seq: info.state.last_sequence })
     }
+}
+
+fn unencoded(error: impl std::fmt::Display) -> AppendError {
+    AppendError::Encode(error.to_string())
 }
 
 /// Waits for the answer to a read. Stops early if the server does not answer at all. Repeats a read that fails immediately,

@@ -63,9 +63,16 @@ struct Answer {
     at: Instant,
 }
 
+/// Version of an event.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Version {
+    pub(super) event_type: &'static str,
+    pub(super) version: u16,
+}
+
 impl Answer {
-    fn accepts(&self, event: &Event) -> bool {
-        let is_it = |kind: &(String, u16)| kind.0 == event.event_type() && kind.1 == event.version();
+    fn accepts(&self, event: Version) -> bool {
+        let is_it = |kind: &(String, u16)| kind.0 == event.event_type && kind.1 == event.version;
         self.accepted.as_ref().is_none_or(|accepted| accepted.iter().any(is_it))
     }
 }
@@ -94,7 +101,7 @@ impl Vocabulary {
 
     /// Returns `true` if the log accepts an event. If the last answer of the stream does not contain the event, the
     /// stream is asked again.
-    pub(super) async fn accepts(&self, context: &jetstream::Context, partition: u32, event: &Event) -> bool {
+    pub(super) async fn accepts(&self, context: &jetstream::Context, partition: u32, event: Version) -> bool {
         {
             let answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(answer) = answers.get(&partition) {

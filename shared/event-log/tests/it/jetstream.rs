@@ -5,8 +5,9 @@ use std::path::Path;
 use waybill_event_log::jetstream::{
     JetStreamLog, Layout, ProvisionError, Server, accept_events, check_vocabulary, inspect, provision,
 };
-use waybill_event_log::{AppendError, Bucket, EventLog, Expect, ReadError, append, read_events};
-use waybill_schema::{Partitions, names};
+use waybill_event_log::{AppendError, Bucket, EventLog, Expect, NewEvent, ReadError, append, read_events};
+use waybill_schema::events::FileVerified;
+use waybill_schema::{Partitions, Sha256Digest, names};
 use waybill_test_kit::{NatsServer, eventually, settings};
 
 #[tokio::test]
@@ -133,6 +134,37 @@ async fn no_process_writes_events_that_the_others_cannot_read() {
     append(&log, wanted()).await.unwrap_err();
     assert_eq!(accept_events(&client, one, true).await.unwrap(), Vec::<String>::new());
     eventually("the event to be accepted", || async { append(&log, wanted()).await.ok() }).await;
+}
+
+/// Uploads must not stop between the upgrade of the processes and the last step of the operator.
+#[tokio::test]
+async fn a_verified_file_is_recorded_in_the_version_that_the_log_accepts() {
+    let server = NatsServer::start().await;
+    let log = server.log(1).await;
+    let client = server.client().await;
+    let verified = |crc32| FileVerified {
+        sha256: Sha256Digest([7; 32]),
+        storage_bucket: "waybill".to_owned(),
+        storage_key: "o/1".to_owned(),
+        sniffed_mime_type: None,
+        read_back: false,
+        crc32,
+    };
+    let upload = subject();
+    let wanted = |seq| NewEvent { event: verified(Some(9)).into(), ..event(upload, 1, Expect::LastSeq(seq)) };
+    say(&client, "FileVerified.1").await;
+    let first = append(&log, wanted(0)).await.unwrap();
+    assert_eq!(read_events(&log, upload, 0).await.unwrap()[0].event, verified(None).into());
+    accept_events(&client, Partitions::new(1).unwrap(), true).await.unwrap();
+    let newest = eventually("an event in the newest version", || async {
+        let last = read_events(&log, upload, 0).await.unwrap().pop()?;
+        if last.event == verified(Some(9)).into() {
+            return Some(last.position.seq);
+        }
+        append(&log, wanted(last.position.seq)).await.unwrap();
+        None
+    });
+    assert!(newest.await > first.seq);
 }
 
 #[tokio::test]

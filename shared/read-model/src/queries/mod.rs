@@ -9,6 +9,7 @@ mod candidates;
 mod compression;
 mod contents;
 mod directory;
+mod file;
 mod files;
 mod filter;
 mod find_files;
@@ -35,8 +36,9 @@ pub use candidates::{Overdue, Page, Place, Share};
 pub use compression::{ToCompress, files_to_compress};
 pub use contents::files_with_digests;
 pub use directory::{is_user_known, was_member_since};
+pub use file::File;
 pub use files::{
-    Association, File, PageKey, SharedFile, SharedKey, SharedPage, count_associations, find_file, list_associations,
+    Association, PageKey, SharedFile, SharedKey, SharedPage, count_associations, find_file, list_associations,
     list_files, list_shared,
 };
 pub use filter::{FileFilter, ScanFilter};

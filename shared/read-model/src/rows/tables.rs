@@ -219,6 +219,8 @@ row! {
         storage_tier: String,
         restore_requested_at: Option<DateTime<Utc>>,
         location: Option<serde_json::Value>,
+        crc32: Option<i64>,
+        plain_crc32: Option<i64>,
     }
 }
 

@@ -1,24 +1,21 @@
 //! Issue of media URLs for many files at once.
 
-use crate::application::access::{denied, viewer};
-use crate::application::files::find::{add_deletion, find, is_behind, look};
+use crate::application::access::viewer;
+use crate::application::files::permitted::{Downloads, Permitted};
 use crate::application::gateway::Gateway;
 use crate::application::media::find::{Form, shown};
 use crate::application::media::url::{MediaUrl, at, end};
 use crate::application::reads::{record_download, record_preview};
-use crate::application::registration::barred;
 use crate::application::shown::Shown;
-use crate::http::problems::OrProblem;
+use crate::http::problems::details;
 use crate::http::time::rfc3339;
 use actix_web::HttpRequest;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
-use waybill_access::{Known, Wanted};
 use waybill_api::media::{self as api, Disposition, MadeMediaUrl, MediaItem, MediaOutcome, MediaUrlsBody};
-use waybill_domain::access::{FileFacts, Operation, Standing};
+use waybill_domain::access::Standing;
 use waybill_http_kit::{Principal, Problem, RequestId};
-use waybill_read_model::queries::{File, find_files};
 use waybill_schema::{ErrorCode, FileId, Timestamp, UploadId};
 use waybill_service_kit::now;
 
@@ -30,11 +27,8 @@ const TTL_DEFAULT_S: u32 = 300;
 const TTL_MIN_S: u32 = 60;
 const TTL_MAX_S: u32 = 3_600;
 
-/// Number of files that are looked up alone at the same time.
+/// Number of records that are written at the same time.
 const AT_ONCE: usize = 8;
-
-/// Points of each file that is looked up alone.
-const POINTS_ALONE: u32 = 1;
 
 /// Types that browsers show without running anything in them. SVG and PDF are not among them, because they can contain programs.
 const SHOWN_INLINE: [&str; 17] = [
@@ -56,12 +50,6 @@ const SHOWN_INLINE: [&str; 17] = [
     "video/quicktime",
     "video/webm",
 ];
-
-/// A file that the caller may download, and the facts that permit it.
-struct Permitted {
-    file: File,
-    facts: FileFacts,
-}
 
 /// Request for media URLs of one user.
 struct Asked<'a> {
@@ -90,12 +78,12 @@ pub(crate) async fn issue(
     }
     let asked = Asked { request, principal, gateway, ttl_s, now: now() };
     let ids: BTreeSet<FileId> = items.iter().map(|item| UploadId(item.file_id)).collect();
-    let (permitted, standing) = asked.permitted(ids.into_iter().collect()).await?;
+    let ids = ids.into_iter().collect();
+    let downloads = Downloads::find(request, principal, gateway, ids, asked.now).await?;
     let mut made = Vec::with_capacity(items.len());
     let mut views = HashMap::new();
     for item in items {
-        let permitted = permitted.get(&UploadId(item.file_id));
-        let url = match permitted.unwrap_or(&Err(Problem::not_found("file"))) {
+        let url = match downloads.get(UploadId(item.file_id)) {
             Ok(permitted) => {
                 let of = (item.file_id, item.variant);
                 let view = match views.entry(of) {
@@ -103,11 +91,11 @@ pub(crate) async fn issue(
                     Entry::Vacant(new) => new.insert(asked.view(item, permitted).await),
                 };
                 match view {
-                    Ok(view) => asked.url(item, permitted, view, standing),
+                    Ok(view) => asked.url(item, permitted, view, downloads.standing),
                     Err(problem) => Err(problem.clone()),
                 }
             }
-            Err(problem) => Err(problem.clone()),
+            Err(problem) => Err(problem),
         };
         let outcome = match url {
             Ok(url) => MediaOutcome::Made(url),
@@ -121,41 +109,6 @@ pub(crate) async fn issue(
 }
 
 impl Asked<'_> {
-    /// Returns the files, or for each the problem that a download would get.
-    async fn permitted(
-        &self,
-        ids: Vec<FileId>,
-    ) -> Result<(HashMap<FileId, Result<Permitted, Problem>>, Standing), Problem> {
-        let Self { request, principal, gateway, now, .. } = *self;
-        let mut connection = gateway.positions.connection(request, None).await?;
-        let files = find_files(&mut connection, principal.company_id, &ids).await.or_problem("finding files")?;
-        let every_share = viewer(principal).is_admin;
-        let wanted = Wanted { files: ids.clone(), every_share, ..Wanted::default() };
-        let Known { files: mut facts, standing, .. } = look(gateway, &mut connection, principal, &wanted).await?;
-        drop(connection);
-        // The user may have been signed out while the body arrived. Otherwise the URLs would outlive the sign-out.
-        standing.check(gateway.registration.is_automatic(), principal.issued_at).map_err(barred)?;
-        let mut permitted: HashMap<FileId, Result<Permitted, Problem>> = HashMap::new();
-        for mut file in files {
-            let id = UploadId(file.id);
-            let Some(facts) = facts.remove(&id) else { continue };
-            add_deletion(&mut file, &facts);
-            if file.is_processed && !is_behind(&file, &facts) {
-                let allowed = facts.check(viewer(principal), Operation::Download, now);
-                permitted.insert(id, allowed.map(|()| Permitted { file, facts }).map_err(|why| denied(why, "file")));
-            }
-        }
-        // The tables may not have these files yet. The lookup of a single file waits for them.
-        let alone: Vec<FileId> = ids.into_iter().filter(|id| !permitted.contains_key(id)).collect();
-        gateway.admission.charge(principal, POINTS_ALONE * u32::try_from(alone.len()).unwrap_or(u32::MAX));
-        let found = stream::iter(alone).map(|id| async move {
-            let found = find(request, principal, id, gateway, Operation::Download).await;
-            (id, found.map(|(file, facts)| Permitted { file, facts }))
-        });
-        permitted.extend(found.buffer_unordered(AT_ONCE).collect::<Vec<_>>().await);
-        Ok((permitted, standing))
-    }
-
     async fn view(&self, item: MediaItem, Permitted { file, facts }: &Permitted) -> Result<Shown, Problem> {
         let form = Form::For(facts, viewer(self.principal));
         shown(self.gateway, file.clone(), item.variant, form).await
@@ -216,8 +169,4 @@ impl Asked<'_> {
 fn disposition(wanted: Disposition, shown: &Shown) -> Disposition {
     let is_safe = SHOWN_INLINE.contains(&shown.mime_type());
     if is_safe { wanted } else { Disposition::Attachment }
-}
-
-fn details(problem: &Problem) -> Result<waybill_api::ProblemDetails, Problem> {
-    serde_json::from_value(problem.to_json()).map_err(|_| Problem::internal())
 }

@@ -79,6 +79,7 @@ impl Once<'_> {
             storage_key: stored.storage_key,
             sniffed_mime_type: stored.sniffed_mime_type,
             worker_id: stored.worker_id,
+            crc32: stored.crc32,
         };
         let done = self.execute(loaded, reserved, Command::UploadWhole(uploaded)).await;
         if is_second(&done, &loaded.state, &storage_key) {

@@ -1,7 +1,8 @@
 //! `GET /v1/files`: pages of the user's own files, or of the files in a chatroom or thread.
 
 use crate::application::access::viewer;
-use crate::application::files::find::{facts_of, look};
+use crate::application::files::find::facts_of;
+use crate::application::files::places::check_member;
 use crate::application::gateway::Gateway;
 use crate::application::reads::record_list;
 use crate::http::parameters::MinPosition;
@@ -15,7 +16,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use utoipa::ToSchema;
 use uuid::Uuid;
-use waybill_access::{Wanted, scan_filter};
+use waybill_access::scan_filter;
 use waybill_api::files::{ListQuery, Listed, PreviewFilter, ProcessingStatus, View};
 use waybill_domain::access::{FileFacts, ShownShare, Viewer};
 use waybill_http_kit::{Principal, Problem, RequestId};
@@ -280,21 +281,4 @@ async fn shared_page(
         item_of(Seen { viewer: asks, view }, shared.file, facts, Some(shared.association))
     });
     Ok(Page { items: items.collect(), next })
-}
-
-/// Checks that the place exists and that the principal is a member of it or an admin. Otherwise the error is 404, so
-/// that it does not reveal if the place exists.
-async fn check_member(
-    gateway: &Gateway,
-    connection: &mut waybill_read_model::Connection,
-    principal: &Principal,
-    place: Place,
-) -> Result<(), Problem> {
-    let (wanted, what) = match place {
-        Place::Chatroom(id) => (Wanted { chatrooms: vec![id], ..Wanted::default() }, "chatroom"),
-        Place::Thread(id) => (Wanted { threads: vec![id], ..Wanted::default() }, "thread"),
-    };
-    let known = look(gateway, connection, principal, &wanted).await?;
-    let theirs = known.is_member(place) || (viewer(principal).is_admin && known.places.contains(&place));
-    if theirs { Ok(()) } else { Err(Problem::not_found(what)) }
 }

@@ -6,7 +6,7 @@ use crate::application::files::viewer::{Found, find_for};
 use crate::application::gateway::Gateway;
 use crate::application::plain::form_for;
 use crate::application::tokens::{Download, hash, parse};
-use crate::http::download::{Prepared, check_readable, check_restored, disposition, prepare, without_bytes};
+use crate::http::download::{Described, Prepared, check_readable, check_restored, disposition, prepare, without_bytes};
 use crate::http::parameters::{Bytes, RangeHeaders};
 use crate::http::problems::OrProblem;
 use crate::routes::tokens::preview;
@@ -95,7 +95,7 @@ pub(crate) async fn download(
     check_restored(&file)?;
     let plain = form_for(&gateway, &file, &facts, None).await?;
     let shown = plain.as_ref().map_or(&file, |plain| &plain.described);
-    let (answer, range) = match prepare(&request, shown)? {
+    let (answer, range) = match prepare(&request, &Described::file(shown))? {
         Prepared::Done(answer) => return Ok(answer),
         Prepared::Body(answer, range) => (answer, range),
     };

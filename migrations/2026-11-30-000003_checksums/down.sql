@@ -1,0 +1,1 @@
+ALTER TABLE file DROP COLUMN plain_crc32, DROP COLUMN crc32;

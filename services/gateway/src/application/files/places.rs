@@ -1,0 +1,82 @@
+//! The files of a chatroom, a thread or a session.
+
+use crate::application::access::viewer;
+use crate::application::files::find::look;
+use crate::application::gateway::Gateway;
+use crate::application::sessions;
+use crate::http::problems::OrProblem;
+use actix_web::HttpRequest;
+use std::collections::BTreeSet;
+use waybill_access::Wanted;
+use waybill_http_kit::{Principal, Problem};
+use waybill_read_model::Connection;
+use waybill_read_model::queries::{FileFilter, SharedPage, list_session_files, list_shared};
+use waybill_schema::{FileId, Place, ProcessingStatus, SessionId, UploadId, UploadStatus};
+
+/// Files of a session.
+pub(crate) struct SessionFiles {
+    /// The verified files, at most 1,000.
+    pub(crate) ids: Vec<FileId>,
+    /// Number of all files.
+    pub(crate) total: usize,
+}
+
+/// Checks that the place exists and that the principal is a member of it or an admin. Otherwise the error is 404, so
+/// that it does not reveal if the place exists.
+pub(crate) async fn check_member(
+    gateway: &Gateway,
+    connection: &mut Connection,
+    principal: &Principal,
+    place: Place,
+) -> Result<(), Problem> {
+    let (wanted, what) = match place {
+        Place::Chatroom(id) => (Wanted { chatrooms: vec![id], ..Wanted::default() }, "chatroom"),
+        Place::Thread(id) => (Wanted { threads: vec![id], ..Wanted::default() }, "thread"),
+    };
+    let known = look(gateway, connection, principal, &wanted).await?;
+    let theirs = known.is_member(place) || (viewer(principal).is_admin && known.places.contains(&place));
+    if theirs { Ok(()) } else { Err(Problem::not_found(what)) }
+}
+
+/// Returns the verified files of a chatroom or thread, in the order of its list; at most `limit`. The principal may not have access to
+/// all of them.
+///
+/// # Errors
+/// 404 if the principal is neither a member nor an admin.
+pub(crate) async fn ids_in_place(
+    request: &HttpRequest,
+    principal: &Principal,
+    gateway: &Gateway,
+    place: Place,
+    limit: usize,
+) -> Result<Vec<FileId>, Problem> {
+    let company = principal.company_id;
+    let filter = FileFilter { processing_status: Some(ProcessingStatus::Completed), ..FileFilter::default() };
+    let mut connection = gateway.positions.connection(request, None).await?;
+    check_member(gateway, &mut connection, principal, place).await?;
+    let asks = viewer(principal);
+    let named = (!asks.is_admin).then_some(principal.user_id);
+    let page = SharedPage { after: None, limit: i64::try_from(limit).unwrap_or(i64::MAX) };
+    let found = list_shared(&mut connection, company, place, &filter, named, page).await.or_problem("listing files")?;
+    let mut seen = BTreeSet::new();
+    Ok(found.into_iter().map(|shared| UploadId(shared.file.id)).filter(|id| seen.insert(*id)).collect())
+}
+
+/// Returns the verified files of a session, in the order of their start.
+///
+/// # Errors
+/// 404 if the session is not that of the principal, unless they are an admin.
+pub(crate) async fn ids_in_session(
+    request: &HttpRequest,
+    principal: &Principal,
+    gateway: &Gateway,
+    session: SessionId,
+) -> Result<SessionFiles, Problem> {
+    let (mut connection, found) = sessions::find(request, principal, gateway, session).await?;
+    let uploads = list_session_files(&mut connection, principal.company_id, session)
+        .await
+        .or_problem("listing the files of a session")?;
+    let verified = uploads.into_iter().filter(|upload| upload.status == UploadStatus::Completed);
+    let ids = verified.map(|upload| UploadId(upload.id)).collect();
+    Ok(SessionFiles { ids, total: usize::try_from(found.total_files).unwrap_or(usize::MAX) })
+}
