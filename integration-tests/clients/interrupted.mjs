@@ -69,8 +69,8 @@ async function upload(browser, relay, session, settings) {
   await page.setInputFiles('input[type=file]', settings.file)
   const network = await slowNetwork(page, relay, settings.bytes_per_second ?? size / 5)
 
-  const { endpoint, token, metadata = {}, multipart = true } = settings
-  await page.evaluate((given) => window.client.start(given), { endpoint, token, metadata, multipart })
+  const { endpoint, token, link, metadata = {}, multipart = true } = settings
+  await page.evaluate((given) => window.client.start(given), { endpoint, token, link, metadata, multipart })
   await session.until('the pause', () => session.progress >= pause_at, timeout_seconds)
   await page.evaluate(() => window.client.pause())
   await sleep(500)

@@ -228,6 +228,7 @@ impl Backing {
     /// Returns a client for a new user of `company`.
     pub fn client_for(&self, url: &str, company_id: CompanyId, roles: &[Role]) -> Client {
         let principal = Principal {
+            link: None,
             user_id: UserId(Uuid::now_v7()),
             company_id,
             roles: roles.to_vec(),

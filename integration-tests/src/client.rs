@@ -50,6 +50,8 @@ impl Answer {
 pub struct Client {
     http: reqwest::Client,
     url: String,
+    /// Scheme of the header `Authorization`.
+    scheme: &'static str,
     token: String,
     /// The user.
     pub principal: Principal,
@@ -58,7 +60,7 @@ pub struct Client {
 impl Client {
     /// Creates a client of the Waybill at `url`.
     pub fn new(url: String, token: String, principal: Principal) -> Self {
-        Self { http: reqwest::Client::new(), url, token, principal }
+        Self { http: reqwest::Client::new(), url, scheme: "Bearer", token, principal }
     }
 
     /// Returns a client of the same user that opens a connection for each request.
@@ -73,6 +75,11 @@ impl Client {
     /// Returns a client of the same user with another token.
     pub fn with_token(&self, token: String) -> Self {
         Self { token, ..self.clone() }
+    }
+
+    /// Returns a client that has only an upload link of the user.
+    pub fn with_link(&self, link: String) -> Self {
+        Self { scheme: "Upload-Link", token: link, ..self.clone() }
     }
 
     /// Returns a client of the same user with another URL.
@@ -90,9 +97,16 @@ impl Client {
         &self.token
     }
 
+    /// Returns the value of the header `Authorization`.
+    pub fn authorization(&self) -> String {
+        format!("{} {}", self.scheme, self.token)
+    }
+
     /// Builds a request with the access token.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, format!("{}{path}", self.url)).bearer_auth(&self.token)
+        self.http
+            .request(method, format!("{}{path}", self.url))
+            .header(reqwest::header::AUTHORIZATION, self.authorization())
     }
 
     /// Sends a request.

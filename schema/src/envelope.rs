@@ -2,7 +2,7 @@
 //! and audit an event without decoding its body.
 
 use crate::events::EventError;
-use crate::{ChatroomId, Event, SessionId, Subject, SubjectError, ThreadId, Timestamp, UserId, WorkerId};
+use crate::{ChatroomId, Event, LinkId, SessionId, Subject, SubjectError, ThreadId, Timestamp, UserId, WorkerId};
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -78,6 +78,13 @@ pub enum Actor {
     Worker(WorkerId),
     /// A part of Waybill that acts without a request, for example the sweep.
     Service(String),
+}
+
+impl Actor {
+    /// Returns the actor for what a user does, or what somebody does with an upload link of the user.
+    pub fn of_sender(user: UserId, link: Option<LinkId>) -> Self {
+        link.map_or(Self::User(user), |link| Self::Service(format!("link:{link}")))
+    }
 }
 
 impl fmt::Display for Actor {

@@ -107,6 +107,12 @@ error_codes! {
     LengthConflict "length_conflict" [400] "The length differs from the known one" "";
     LengthUnknown "length_unknown" [409] "The length was deferred and must be set first" "";
     LimitInvalid "limit_invalid" [422] "The storage limit is too large, or above the limit that the host product set" "`limit_bytes`";
+    LinkEnded "link_ended" [410] "The upload link was revoked or has expired, or the account of the person who made it has ended. Ask for a new one" "";
+    LinkExhausted "link_exhausted" [413] "The upload link does not permit so many files or bytes" "`left_files`, `left_bytes`";
+    LinkForbidden "link_forbidden" [403] "An upload link only permits to upload files" "";
+    LinkInvalid "link_invalid" [422] "The upload link would be invalid: `expires_in_s` is 1 to 7,776,000, `max_files` 1 to 10,000, the label has at most 255 bytes, and `mime_types` at most 50 entries" "";
+    LinkNameRequired "link_name_required" [422] "The upload link asks for the name of the sender. Send `sender_name` in the metadata" "";
+    LinksExhausted "links_exhausted" [409] "The company has as many upload links as it may have. Wait until some have expired" "";
     LinksForbidden "links_forbidden" [403] "The company does not allow download links" "";
     MediaUrlEnded "media_url_ended" [410] "The media URL has expired, or the access that it gave has ended. Ask for a new one (`POST /v1/media-urls`), before `refresh_at` if possible" "";
     MediaUrlInvalid "media_url_invalid" [403] "The media URL was changed, or signed with a key that is no longer valid. Use URLs as `POST /v1/media-urls` returns them" "";

@@ -68,6 +68,10 @@ id! {
     TokenId
 }
 id! {
+    /// Id of an upload link. The id is not secret, unlike the link itself.
+    LinkId
+}
+id! {
     /// Id of one run of a worker process. A restarted worker has a new id.
     WorkerId
 }

@@ -23,7 +23,9 @@ pub use access::{AccessType, Grant, Permissions, Place, ShareBasis};
 pub use envelope::{Actor, Causation, DecodeError, Envelope, Position, PositionError, Recorded, Routing};
 pub use error_code::{ErrorCode, UnknownErrorCode};
 pub use events::Event;
-pub use ids::{ChatroomId, CompanyId, FileId, SessionId, ShareId, ThreadId, TokenId, UploadId, UserId, WorkerId};
+pub use ids::{
+    ChatroomId, CompanyId, FileId, LinkId, SessionId, ShareId, ThreadId, TokenId, UploadId, UserId, WorkerId,
+};
 pub use location::{FileForm, LocationPolicy, Piece, PlainForm, Stripped};
 pub use preview::{PreviewFacts, PreviewFailure, PreviewSet, StoredVariant, Variant};
 pub use ranges::{ByteRange, RangeSet};

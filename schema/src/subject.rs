@@ -1,7 +1,7 @@
 //! Subjects of events. A subject names the aggregate of an event, and determines the partition whose stream holds the
 //! event.
 
-use crate::{CompanyId, SessionId, Sha256Digest, ShareId, TokenId, UploadId};
+use crate::{CompanyId, LinkId, SessionId, Sha256Digest, ShareId, TokenId, UploadId};
 use std::fmt;
 use std::str::FromStr;
 
@@ -56,6 +56,8 @@ pub enum Entity {
     TokenDownloads(TokenId),
     /// `content.{sha256}`: an object that several files of the company refer to.
     Content(Sha256Digest),
+    /// `link.{id}`: an upload link.
+    Link(LinkId),
     /// `directory`: the company with its users, chatrooms, threads and memberships.
     Directory,
 }
@@ -102,6 +104,7 @@ impl fmt::Display for Subject {
             Entity::Token(id) => write!(f, "token.{id}"),
             Entity::TokenDownloads(id) => write!(f, "token.{id}.dl"),
             Entity::Content(sha256) => write!(f, "content.{sha256}"),
+            Entity::Link(id) => write!(f, "link.{id}"),
             Entity::Directory => f.write_str("directory"),
         }
     }
@@ -132,6 +135,7 @@ fn parse(text: &str) -> Option<Subject> {
         ["token", id] => Entity::Token(parse_id(id)?),
         ["token", id, "dl"] => Entity::TokenDownloads(parse_id(id)?),
         ["content", sha256] => Entity::Content(parse_id(sha256)?),
+        ["link", id] => Entity::Link(parse_id(id)?),
         ["directory"] => Entity::Directory,
         _ => return None,
     };

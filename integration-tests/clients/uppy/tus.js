@@ -4,8 +4,8 @@ import Uppy from '@uppy/core'
 import Tus from '@uppy/tus'
 import { harness } from './harness.js'
 
-harness(({ endpoint, token }) =>
+harness(({ endpoint, token, link }) =>
   new Uppy().use(Tus, {
     endpoint: `${endpoint}/tus/`,
-    headers: { Authorization: `Bearer ${token}` },
+    headers: { Authorization: link ? `Upload-Link ${link}` : `Bearer ${token}` },
   }))

@@ -32,6 +32,7 @@ mod known_failures;
 mod leaks;
 mod life;
 mod limits;
+mod links;
 mod location;
 mod matrix;
 mod media;

@@ -2,6 +2,7 @@
 
 use reqwest::Method;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use uuid::Uuid;
 use waybill_domain::limits::{Limits, OpenLimits};
@@ -110,12 +111,23 @@ async fn a_snapshot_is_kept_however_much_is_open() {
     let bucket = Bucket::open(&stack.nats().await, names::SNAPSHOTS_BUCKET).await.unwrap();
     let log: Arc<dyn EventLog> = Arc::new(stack.log().clone().keeping_snapshots_in(bucket.clone()));
     let repository = Repository::new(log.clone());
-    let terms = Terms { default_limit_bytes: u64::MAX, limits: Limits::default(), open: OpenLimits::default() };
+    let terms = Terms {
+        default_limit_bytes: u64::MAX,
+        limits: Limits::default(),
+        open: OpenLimits::default(),
+        links: BTreeMap::new(),
+    };
     let session_id = Some(SessionId(Uuid::now_v7()));
     for _ in 0..EVENTS {
-        let item = || ReservedItem { upload_id: UploadId(Uuid::now_v7()), session_id, bytes_total: 1, user_id: None };
+        let item = || ReservedItem {
+            upload_id: UploadId(Uuid::now_v7()),
+            session_id,
+            bytes_total: 1,
+            user_id: None,
+            link: None,
+        };
         let items = (0..64).map(|_| item()).collect();
-        let reserve = Command::Reserve { items, until: Timestamp(i64::MAX / 2), terms };
+        let reserve = Command::Reserve { items, until: Timestamp(i64::MAX / 2), terms: terms.clone() };
         repository.execute(&QuotaAggregate { company }, reserve, &context).await.unwrap();
     }
     let state = repository.quota(company).await.unwrap();

@@ -147,7 +147,7 @@ pub(crate) fn free_origin() -> String {
     format!("http://{}", free_addr())
 }
 
-async fn browser(stack: &Stack, scenario: &str, origin: &str, given: &Given, more: Value) -> Value {
+pub(crate) async fn browser(stack: &Stack, scenario: &str, origin: &str, given: &Given, more: Value) -> Value {
     let mut settings = given.settings(json!({
         "endpoint": stack.url(),
         "origin": origin,

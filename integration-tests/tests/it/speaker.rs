@@ -181,8 +181,8 @@ impl Speaker {
     ) -> TcpStream {
         let host = self.client.url().strip_prefix("http://").unwrap();
         let mut head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {}\r\nContent-Length: {content_length}\r\n",
-            self.client.token()
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: {}\r\nContent-Length: {content_length}\r\n",
+            self.client.authorization()
         );
         for (name, value) in &self.always {
             head.push_str(&format!("{name}: {value}\r\n"));

@@ -98,21 +98,25 @@ mod content;
 mod directory;
 mod earlier;
 mod file;
+mod link;
 mod quota;
 mod session;
 mod share;
 mod token;
 mod upload;
+mod upload_kinds;
 
 pub use content::*;
 pub use directory::*;
 pub use earlier::EarlierBody;
 pub use file::*;
+pub use link::*;
 pub use quota::*;
 pub use session::*;
 pub use share::*;
 pub use token::*;
 pub use upload::*;
+pub use upload_kinds::{ChunkStorage, UploadKind};
 
 /// The events of one kind of aggregate. Folds, projections and reactions match such an enum without a wildcard, so that
 /// the compiler lists every place that a new event concerns.
@@ -234,6 +238,8 @@ event! {
     Share(ShareEvent),
     /// Events of a download token.
     Token(TokenEvent),
+    /// Events of an upload link.
+    Link(LinkEvent),
     /// Events of content that several files of a company have in common.
     Content(ContentEvent),
     /// Events of an upload session.

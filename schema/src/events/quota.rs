@@ -1,6 +1,6 @@
 //! Events of the quota of a company. Subject: `quota`.
 
-use crate::{FileId, SessionId, Timestamp, UploadId, UserId};
+use crate::{FileId, LinkId, SessionId, Timestamp, UploadId, UserId};
 use serde::{Deserialize, Serialize};
 
 /// The limit of the company was set. If it is below the used bytes, no new upload can start.
@@ -37,6 +37,19 @@ pub struct ReservedItemV1 {
     pub bytes_total: u64,
 }
 
+/// Reservation of one upload in the second version of the events.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReservedItemV2 {
+    /// The upload.
+    pub upload_id: UploadId,
+    /// The session. The reservation counts towards its limit.
+    pub session_id: Option<SessionId>,
+    /// Reserved bytes.
+    pub bytes_total: u64,
+    /// The user. The reservation counts towards the user's limits. Events of the first version have no user.
+    pub user_id: Option<UserId>,
+}
+
 /// Reservation of one upload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReservedItem {
@@ -48,12 +61,30 @@ pub struct ReservedItem {
     pub bytes_total: u64,
     /// The user. The reservation counts towards the user's limits. Events of the first version have no user.
     pub user_id: Option<UserId>,
+    /// The upload link with which the file is sent. The reservation counts towards its limits.
+    pub link: Option<ReservedLink>,
+}
+
+/// The upload link of a reservation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReservedLink {
+    /// The link.
+    pub link_id: LinkId,
+    /// Time until which uploads can start. After it, the quota forgets the link.
+    pub expires_at: Timestamp,
 }
 
 impl From<ReservedItemV1> for ReservedItem {
     fn from(item: ReservedItemV1) -> Self {
         let ReservedItemV1 { upload_id, session_id, bytes_total } = item;
-        Self { upload_id, session_id, bytes_total, user_id: None }
+        Self { upload_id, session_id, bytes_total, user_id: None, link: None }
+    }
+}
+
+impl From<ReservedItemV2> for ReservedItem {
+    fn from(item: ReservedItemV2) -> Self {
+        let ReservedItemV2 { upload_id, session_id, bytes_total, user_id } = item;
+        Self { upload_id, session_id, bytes_total, user_id, link: None }
     }
 }
 
@@ -70,14 +101,30 @@ pub struct QuotaReservedV1 {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuotaReservedV2 {
     /// One entry per upload, at most 64.
+    pub items: Vec<ReservedItemV2>,
+    /// Time until which `UploadStarted` must follow. After it, the sweep releases the reservations.
+    pub until: Timestamp,
+}
+
+/// Bytes were reserved for uploads that are about to start. The third version names their upload links.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuotaReservedV3 {
+    /// One entry per upload, at most 64.
     pub items: Vec<ReservedItem>,
     /// Time until which `UploadStarted` must follow. After it, the sweep releases the reservations.
     pub until: Timestamp,
 }
 
-impl From<QuotaReservedV1> for QuotaReservedV2 {
+impl From<QuotaReservedV1> for QuotaReservedV3 {
     fn from(reserved: QuotaReservedV1) -> Self {
         let QuotaReservedV1 { items, until } = reserved;
+        Self { items: items.into_iter().map(ReservedItem::from).collect(), until }
+    }
+}
+
+impl From<QuotaReservedV2> for QuotaReservedV3 {
+    fn from(reserved: QuotaReservedV2) -> Self {
+        let QuotaReservedV2 { items, until } = reserved;
         Self { items: items.into_iter().map(ReservedItem::from).collect(), until }
     }
 }
@@ -107,6 +154,17 @@ pub struct QuotaTransferredV1 {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuotaTransferredV2 {
     /// The reservation of the final upload.
+    pub item: ReservedItemV2,
+    /// The partial uploads. The event ends their reservations; an upload without a reservation is allowed here.
+    pub from: Vec<UploadId>,
+    /// Time until which `UploadStarted` must follow. After it, the sweep releases the reservation.
+    pub until: Timestamp,
+}
+
+/// The reservations of partial uploads were transferred to their final upload. The third version names its upload link.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuotaTransferredV3 {
+    /// The reservation of the final upload.
     pub item: ReservedItem,
     /// The partial uploads. The event ends their reservations; an upload without a reservation is allowed here.
     pub from: Vec<UploadId>,
@@ -114,9 +172,16 @@ pub struct QuotaTransferredV2 {
     pub until: Timestamp,
 }
 
-impl From<QuotaTransferredV1> for QuotaTransferredV2 {
+impl From<QuotaTransferredV1> for QuotaTransferredV3 {
     fn from(transferred: QuotaTransferredV1) -> Self {
         let QuotaTransferredV1 { item, from, until } = transferred;
+        Self { item: item.into(), from, until }
+    }
+}
+
+impl From<QuotaTransferredV2> for QuotaTransferredV3 {
+    fn from(transferred: QuotaTransferredV2) -> Self {
+        let QuotaTransferredV2 { item, from, until } = transferred;
         Self { item: item.into(), from, until }
     }
 }
@@ -174,9 +239,9 @@ aggregate_events! {
     /// Events of the quota of a company.
     QuotaEvent of Quota {
         QuotaLimitSet, 2 => QuotaLimitSetV2, before: 1 => QuotaLimitSetV1;
-        QuotaReserved, 2 => QuotaReservedV2, before: 1 => QuotaReservedV1;
+        QuotaReserved, 3 => QuotaReservedV3, before: 1 => QuotaReservedV1, 2 => QuotaReservedV2;
         QuotaRaised, 1 => QuotaRaisedV1;
-        QuotaTransferred, 2 => QuotaTransferredV2, before: 1 => QuotaTransferredV1;
+        QuotaTransferred, 3 => QuotaTransferredV3, before: 1 => QuotaTransferredV1, 2 => QuotaTransferredV2;
         QuotaSettled, 1 => QuotaSettledV1;
         QuotaReleased, 2 => QuotaReleasedV2;
         QuotaRecalculated, 1 => QuotaRecalculatedV1;

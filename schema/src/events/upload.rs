@@ -1,6 +1,7 @@
 //! Events of an upload. Subjects: `upload.{id}.lc` (lifecycle) and `upload.{id}.ch` (stored bytes).
 
-use crate::{ChatroomId, CompanyId, SessionId, Sha256Digest, ThreadId, Timestamp, UploadId, UserId, WorkerId};
+use super::upload_kinds::{ChunkStorage, UploadKind};
+use crate::{ChatroomId, CompanyId, LinkId, SessionId, Sha256Digest, ThreadId, Timestamp, UploadId, UserId, WorkerId};
 use serde::{Deserialize, Serialize};
 
 /// An upload was accepted. Version 1 is older than the kinds of uploads. It is also the part of version 2 that all
@@ -33,32 +34,7 @@ pub struct UploadStartedV1 {
     pub expires_at: Timestamp,
 }
 
-/// Kind of an upload.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum UploadKind {
-    /// A file whose bytes pass through the gateway.
-    #[default]
-    File,
-    /// A part of a later final upload. It never becomes a file of its own (tus 1.0, extension Concatenation).
-    Partial,
-    /// A file that consists of partial uploads (tus 1.0, extension Concatenation).
-    Final {
-        /// The partial uploads, in the order of their bytes.
-        partials: Vec<UploadId>,
-        /// The `Upload-Concat` header from the client. Waybill returns it unchanged.
-        upload_concat: String,
-    },
-    /// A file whose parts the client writes to the object store, with a presigned URL for each part.
-    Direct,
-    /// A file that the client writes to the object store and completes there, under a quarantine key. A worker then
-    /// copies the object to the key of the file.
-    Quarantine {
-        /// The key that the client writes to.
-        quarantine_key: String,
-    },
-}
-
-/// An upload was accepted. The first event of its lifecycle. Its bytes were reserved before.
+/// An upload was accepted. Version 2 is older than upload links.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UploadStartedV2 {
     /// Description of the file. If the length is deferred, `size_bytes` is the maximum length.
@@ -71,9 +47,31 @@ pub struct UploadStartedV2 {
     pub upload_metadata: Option<String>,
 }
 
-impl From<UploadStartedV1> for UploadStartedV2 {
+/// An upload was accepted. The first event of its lifecycle. Its bytes were reserved before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadStartedV3 {
+    /// Description of the file. If the length is deferred, `size_bytes` is the maximum length.
+    pub started: UploadStartedV1,
+    /// `true` if the client sends the length later. [`UploadLengthSetV1`] then records it.
+    pub length_deferred: bool,
+    /// Kind of the upload.
+    pub kind: UploadKind,
+    /// The `Upload-Metadata` header from the client. Waybill returns it unchanged.
+    pub upload_metadata: Option<String>,
+    /// The upload link with which the file is sent. Its owner is the user that uploads the file.
+    pub link_id: Option<LinkId>,
+}
+
+impl From<UploadStartedV1> for UploadStartedV3 {
     fn from(started: UploadStartedV1) -> Self {
-        Self { started, length_deferred: false, kind: UploadKind::File, upload_metadata: None }
+        Self { started, length_deferred: false, kind: UploadKind::File, upload_metadata: None, link_id: None }
+    }
+}
+
+impl From<UploadStartedV2> for UploadStartedV3 {
+    fn from(before: UploadStartedV2) -> Self {
+        let UploadStartedV2 { started, length_deferred, kind, upload_metadata } = before;
+        Self { started, length_deferred, kind, upload_metadata, link_id: None }
     }
 }
 
@@ -152,21 +150,6 @@ impl From<MultipartOpenedV1> for MultipartOpenedV2 {
         let MultipartOpenedV1 { storage_bucket, storage_key, storage_upload_id, worker_id } = opened;
         Self { storage_bucket, storage_key, storage_upload_id, worker_id, checksum_algorithm: None }
     }
-}
-
-/// Place where a range of bytes is stored.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ChunkStorage {
-    /// A part of the multipart upload.
-    Part {
-        /// Number of the part. The first is 1.
-        part_number: u32,
-    },
-    /// A staged object. It never changes and is kept until the worker can assemble the part.
-    Staged {
-        /// Key of the staged object.
-        storage_key: String,
-    },
 }
 
 /// A range of bytes is in the object store.
@@ -277,7 +260,7 @@ pub struct FileUploadedV1 {
     pub worker_id: WorkerId,
 }
 
-/// A whole file was uploaded in one request. Version 2 is older than the CRC-32.
+/// A whole file was uploaded in one request. Version 2 is older than the CRC-32 and upload links.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileUploadedV2 {
     /// Description of the file, the same as at the start of an upload of several chunks.
@@ -313,6 +296,8 @@ pub struct FileUploadedV3 {
     pub sniffed_mime_type: Option<String>,
     /// The worker that wrote the object.
     pub worker_id: WorkerId,
+    /// The upload link with which the file was sent. Its owner is the user that uploaded the file.
+    pub link_id: Option<LinkId>,
     /// CRC-32 (ISO-HDLC) of the stored object. Zip archives with the file contain it.
     pub crc32: Option<u32>,
 }
@@ -343,6 +328,7 @@ impl From<FileUploadedV2> for FileUploadedV3 {
             storage_key: uploaded.storage_key,
             sniffed_mime_type: uploaded.sniffed_mime_type,
             worker_id: uploaded.worker_id,
+            link_id: None,
             crc32: None,
         }
     }
@@ -359,7 +345,7 @@ pub struct UploadExpiredV1 {}
 aggregate_events! {
     /// Events of an upload, from its start to its verification.
     UploadEvent of Upload {
-        UploadStarted, 2 => UploadStartedV2, before: 1 => UploadStartedV1;
+        UploadStarted, 3 => UploadStartedV3, before: 1 => UploadStartedV1, 2 => UploadStartedV2;
         UploadLengthSet, 1 => UploadLengthSetV1;
         UploadConcatenated, 1 => UploadConcatenatedV1;
         QuarantineSigned, 1 => QuarantineSignedV1;
@@ -382,6 +368,6 @@ pub use UploadStartedV1 as UploadDescription;
 
 impl From<UploadStartedV1> for UploadEvent {
     fn from(started: UploadStartedV1) -> Self {
-        UploadStartedV2::from(started).into()
+        UploadStartedV3::from(started).into()
     }
 }

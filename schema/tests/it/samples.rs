@@ -172,16 +172,74 @@ pub(crate) fn earlier() -> Vec<(&'static str, u16, Event)> {
             })
             .into(),
         ),
-        ("UploadStarted.v1", 1, UploadStartedV2::from(started()).into()),
+        ("UploadStarted.v1", 1, UploadStartedV3::from(started()).into()),
+        ("UploadStarted.v2", 2, UploadStartedV3::from(final_upload()).into()),
+        ("UploadStarted.v2.quarantine", 2, of_kind(quarantine()).into()),
+        ("UploadStarted.v2.partial", 2, of_kind(UploadKind::Partial).into()),
+        ("UploadStarted.v2.direct", 2, of_kind(UploadKind::Direct).into()),
         ("MultipartOpened.v1", 1, MultipartOpenedV2::from(opened).into()),
         ("FileUploaded.v1", 1, FileUploadedV3::from(uploaded()).into()),
         ("FileUploaded.v2", 2, FileUploadedV3::from(uploaded_with_metadata()).into()),
         ("FileVerified.v1", 1, FileVerifiedV2::from(verified()).into()),
-        ("QuotaReserved.v1", 1, QuotaReservedV2::from(reserved()).into()),
-        ("QuotaTransferred.v1", 1, QuotaTransferredV2::from(transferred()).into()),
+        ("QuotaReserved.v2", 2, QuotaReservedV3::from(reserved_for_user()).into()),
+        ("QuotaTransferred.v2", 2, QuotaTransferredV3::from(transferred_for_user()).into()),
+        ("QuotaReserved.v1", 1, QuotaReservedV3::from(reserved()).into()),
+        ("QuotaTransferred.v1", 1, QuotaTransferredV3::from(transferred()).into()),
         ("DownloadTokenRedeemed.v1", 1, DownloadTokenRedeemedV2::from(redeemed).into()),
         ("FileShared.v1", 1, FileSharedV2::from(shared()).into()),
     ]
+}
+
+fn final_upload() -> UploadStartedV2 {
+    UploadStartedV2 {
+        started: started(),
+        length_deferred: true,
+        kind: UploadKind::Final { partials: vec![upload()], upload_concat: "final;/tus/3".to_owned() },
+        upload_metadata: Some("filename YS50eHQ=,is_confidential".to_owned()),
+    }
+}
+
+fn quarantine() -> UploadKind {
+    UploadKind::Quarantine { quarantine_key: "q/1/3/key".to_owned() }
+}
+
+fn of_kind(kind: UploadKind) -> UploadStartedV3 {
+    UploadStartedV3 { kind, ..started().into() }
+}
+
+fn for_user(bytes_total: u64) -> ReservedItemV2 {
+    let (upload_id, session_id) = (upload(), Some(SessionId(uuid(4))));
+    ReservedItemV2 { upload_id, session_id, bytes_total, user_id: Some(UserId(uuid(2))) }
+}
+
+fn of_link(bytes_total: u64) -> ReservedItem {
+    let link = ReservedLink { link_id: LinkId(uuid(12)), expires_at: Timestamp(1_764_000_600_000) };
+    ReservedItem { link: Some(link), ..for_user(bytes_total).into() }
+}
+
+fn reserved_for_user() -> QuotaReservedV2 {
+    QuotaReservedV2 { items: vec![for_user(10_000_000_000)], until: Timestamp(1_764_000_300_000) }
+}
+
+fn transferred_for_user() -> QuotaTransferredV2 {
+    let from = vec![UploadId(uuid(7)), UploadId(uuid(8))];
+    QuotaTransferredV2 { item: for_user(77), from, until: Timestamp(1_764_000_300_000) }
+}
+
+fn link_made() -> UploadLinkMadeV1 {
+    UploadLinkMadeV1 {
+        owner: UserId(uuid(2)),
+        token_sha256: Sha256Digest([9; 32]),
+        expires_at: Timestamp(1_764_000_600_000),
+        max_files: 3,
+        max_bytes: 1 << 30,
+        max_file_bytes: Some(1 << 20),
+        mime_types: vec!["image/*".to_owned()],
+        chatroom_id: Some(ChatroomId(uuid(5))),
+        thread_id: None,
+        label: Some("Fotos".to_owned()),
+        ask_name: true,
+    }
 }
 
 fn uploaded_with_metadata() -> FileUploadedV2 {
@@ -246,25 +304,12 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
     };
     vec![
         (
-            "UploadStarted.v2",
-            UploadStartedV2 {
-                started: started(),
-                length_deferred: true,
-                kind: UploadKind::Final { partials: vec![upload()], upload_concat: "final;/tus/3".to_owned() },
-                upload_metadata: Some("filename YS50eHQ=,is_confidential".to_owned()),
-            }
-            .into(),
+            "UploadStarted.v3",
+            UploadStartedV3 { link_id: Some(LinkId(uuid(12))), ..UploadStartedV3::from(final_upload()) }.into(),
         ),
-        (
-            "UploadStarted.v2.quarantine",
-            UploadStartedV2 {
-                kind: UploadKind::Quarantine { quarantine_key: "q/1/3/key".to_owned() },
-                ..started().into()
-            }
-            .into(),
-        ),
-        ("UploadStarted.v2.partial", UploadStartedV2 { kind: UploadKind::Partial, ..started().into() }.into()),
-        ("UploadStarted.v2.direct", UploadStartedV2 { kind: UploadKind::Direct, ..started().into() }.into()),
+        ("UploadStarted.v3.quarantine", of_kind(quarantine()).into()),
+        ("UploadStarted.v3.partial", of_kind(UploadKind::Partial).into()),
+        ("UploadStarted.v3.direct", of_kind(UploadKind::Direct).into()),
         ("UploadLengthSet.v1", UploadLengthSetV1 { size_bytes: 77 }.into()),
         ("UploadConcatenated.v1", UploadConcatenatedV1 { into: upload() }.into()),
         ("QuarantineCleared.v1", QuarantineClearedV1 {}.into()),
@@ -310,7 +355,15 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
             "FileRejected.v1",
             FileRejectedV1 { code: "digest_mismatch".to_owned(), message: "other bytes".to_owned() }.into(),
         ),
-        ("FileUploaded.v3", FileUploadedV3 { crc32: Some(7), ..FileUploadedV3::from(uploaded_with_metadata()) }.into()),
+        (
+            "FileUploaded.v3",
+            FileUploadedV3 {
+                crc32: Some(7),
+                link_id: Some(LinkId(uuid(12))),
+                ..FileUploadedV3::from(uploaded_with_metadata())
+            }
+            .into(),
+        ),
         ("UploadCancelled.v1", UploadCancelledV1 {}.into()),
         ("UploadExpired.v1", UploadExpiredV1 {}.into()),
         ("FileRenamed.v1", FileRenamedV1 { display_name: "Neu.pdf".to_owned() }.into()),
@@ -320,32 +373,20 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
             "SessionOpened.v1",
             SessionOpenedV1 { user_id: UserId(uuid(2)), session_name: Some("Umzug".to_owned()) }.into(),
         ),
+        ("UploadLinkMade.v1", link_made().into()),
+        ("UploadLinkRevoked.v1", UploadLinkRevokedV1 {}.into()),
         ("SessionClosed.v1", SessionClosedV1 {}.into()),
         ("SessionCancelled.v1", SessionCancelledV1 {}.into()),
         ("QuotaLimitSet.v2", QuotaLimitSetV2 { storage_limit_bytes: 1 << 40, is_of_host: true }.into()),
         (
-            "QuotaReserved.v2",
-            QuotaReservedV2 {
-                items: vec![ReservedItem {
-                    upload_id: upload(),
-                    session_id: Some(SessionId(uuid(4))),
-                    bytes_total: 10_000_000_000,
-                    user_id: Some(user_id),
-                }],
-                until: Timestamp(1_764_000_300_000),
-            }
-            .into(),
+            "QuotaReserved.v3",
+            QuotaReservedV3 { items: vec![of_link(10_000_000_000)], until: Timestamp(1_764_000_300_000) }.into(),
         ),
         ("QuotaRaised.v1", QuotaRaisedV1 { upload_id: upload(), bytes_total: 134_217_728 }.into()),
         (
-            "QuotaTransferred.v2",
-            QuotaTransferredV2 {
-                item: ReservedItem {
-                    upload_id: upload(),
-                    session_id: Some(SessionId(uuid(4))),
-                    bytes_total: 77,
-                    user_id: Some(user_id),
-                },
+            "QuotaTransferred.v3",
+            QuotaTransferredV3 {
+                item: of_link(77),
                 from: vec![UploadId(uuid(7)), UploadId(uuid(8))],
                 until: Timestamp(1_764_000_300_000),
             }

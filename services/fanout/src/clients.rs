@@ -108,7 +108,7 @@ mod tests {
 
     fn principal(company: u128, user: u128) -> Principal {
         let (company_id, user_id) = (CompanyId(Uuid::from_u128(company)), UserId(Uuid::from_u128(user)));
-        Principal { user_id, company_id, roles: Vec::new(), issued_at: None, expires_at: Timestamp(0) }
+        Principal { user_id, company_id, roles: Vec::new(), issued_at: None, expires_at: Timestamp(0), link: None }
     }
 
     fn next(outbox: &Outbox) -> Option<Next> {

@@ -33,6 +33,7 @@ pub(crate) async fn is_concealed(access: &Access, log: &dyn EventLog, recorded: 
         },
         Event::Share(_)
         | Event::Token(_)
+        | Event::Link(_)
         | Event::Content(_)
         | Event::Session(_)
         | Event::Quota(_)

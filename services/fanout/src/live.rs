@@ -143,7 +143,9 @@ pub(crate) fn transition(recorded: &Recorded) -> Option<What> {
         (Event::Session(event), Entity::Session(id)) => (json!({ "session_id": id }), session(event)),
         (Event::Share(event), Entity::Share(id)) => (json!({ "association_id": id }), share(event)),
         (Event::Upload(_) | Event::File(_) | Event::Session(_) | Event::Share(_), _) => return None,
-        (Event::Token(_) | Event::Content(_) | Event::Quota(_) | Event::Directory(_), _) => return None,
+        (Event::Token(_) | Event::Link(_) | Event::Content(_) | Event::Quota(_) | Event::Directory(_), _) => {
+            return None;
+        }
     };
     if let (Value::Object(facts), Value::Object(more)) = (&mut facts, more) {
         facts.extend(more);

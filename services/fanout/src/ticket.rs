@@ -59,6 +59,7 @@ impl Tickets {
         let record: Option<Record> = serde_json::from_slice(&bytes).ok();
         let good = record.filter(|record| record.expires_at > now() && record.origin.as_deref() == origin);
         Ok(good.map(|record| Principal {
+            link: None,
             user_id: record.user_id,
             company_id: record.company_id,
             roles: record.roles,

@@ -2,6 +2,7 @@
 //! audit record of refused requests.
 
 use crate::application::gateway::Gateway;
+use crate::application::links;
 use crate::application::registration::barred;
 use crate::http::event_budget::cost_of;
 use crate::http::json;
@@ -58,7 +59,14 @@ pub(crate) async fn admit<B: MessageBody>(
         return next.call(request).await.map(ServiceResponse::map_into_left_body);
     };
     let id = gateway.admission.identify(&request);
-    let principal = Principal::extract(request.request()).await.ok();
+    let principal = match links::text_in(request.headers()).map(str::to_owned) {
+        Some(text) => links::authenticate(&gateway, &text).await.map(Some),
+        None => Ok(Principal::extract(request.request()).await.ok()),
+    };
+    let (principal, unknown_link) = match principal {
+        Ok(principal) => (principal, None),
+        Err(problem) => (None, Some(problem)),
+    };
     let api = request.app_data::<web::Data<Api>>();
     let route = api.map(|api| api.properties_of(request.match_pattern().as_deref())).unwrap_or_default();
     let secret_prefix = api.and_then(|api| api.secret_prefix_of(request.path()));
@@ -74,7 +82,11 @@ pub(crate) async fn admit<B: MessageBody>(
         method: request.method().as_str().to_owned(),
         path,
     });
-    let response = match pass(&gateway, &request, route, id, has_secret, principal).await {
+    let passed = match unknown_link {
+        Some(problem) => gateway.admission.check(id, None, false).and(Err(problem)),
+        None => pass(&gateway, &request, route, id, has_secret, principal).await,
+    };
+    let response = match passed {
         // The slot is kept until the handler has read the body.
         Ok(_slot) => {
             prepare_body(&mut request, route);
@@ -141,7 +153,7 @@ async fn pass(
     if let Some(principal) = principal {
         // If the client disconnects while it waits, the bytes that it has sent are still stored.
         let hold = Hold::of(request.request());
-        check(gateway, &principal, route, request.path()).await?;
+        check(gateway, &principal, route, request).await?;
         gateway.admission.spend(&principal, route.points(request.method())).await?;
         drop(hold);
         if !principal.is_host() {
@@ -172,7 +184,16 @@ fn has_body(method: &Method) -> bool {
 
 /// Checks that the user of a token is in the directory, that the company is open unless the audit is read, and that the
 /// host product only administers.
-async fn check(gateway: &Gateway, principal: &Principal, route: RouteProperties, path: &str) -> Result<(), Problem> {
+async fn check(
+    gateway: &Gateway,
+    principal: &Principal,
+    route: RouteProperties,
+    request: &ServiceRequest,
+) -> Result<(), Problem> {
+    let path = request.path();
+    if principal.link.is_some() {
+        return links::check(gateway, principal, route, request.method()).await;
+    }
     if principal.is_host() {
         return if path.starts_with(ADMINISTRATION) || !route.needs_token { Ok(()) } else { principal.require_user() };
     }

@@ -121,6 +121,7 @@ pub(crate) fn token(args: &TokenArgs) -> Result<(), CommandError> {
         TokenRole::Service => Role::Service,
     };
     let principal = Principal {
+        link: None,
         user_id: args.user,
         company_id: args.company,
         roles: args.role.iter().map(role).collect(),

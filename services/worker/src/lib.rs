@@ -11,6 +11,7 @@ mod file_hash;
 mod hashing;
 mod keys;
 mod leftovers;
+mod links;
 mod metrics;
 pub mod parked;
 mod reactions;

@@ -33,7 +33,7 @@ pub struct ArchiveBody {
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct MadeArchive {
     pub id: Uuid,
-    /// Address of the archive. Whoever has it can download the archive, so treat it like a password.
+    /// Address of the archive. It needs no further credentials, so treat it like a password.
     pub url: String,
     pub name: String,
     /// Size of the archive in bytes.

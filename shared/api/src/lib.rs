@@ -12,6 +12,7 @@ pub mod directory;
 mod extensible;
 pub mod files;
 pub mod frames;
+pub mod links;
 pub mod media;
 mod metadata;
 pub mod parts;

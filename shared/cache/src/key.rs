@@ -84,6 +84,7 @@ impl CacheKey for Subject {
             Entity::TokenDownloads(id) => (7, id.0.as_bytes()),
             Entity::Content(sha256) => (8, &sha256.0),
             Entity::Directory => (9, &[]),
+            Entity::Link(id) => (10, id.0.as_bytes()),
         };
         let mut aggregate = [0; 33];
         aggregate[0] = kind;

@@ -17,7 +17,7 @@ use std::pin::Pin;
 use std::time::Duration;
 use waybill_http_kit::{Problem, RequestId};
 use waybill_schema::events::UploadStarted;
-use waybill_schema::{ByteRange, CompanyId, Position, Sha256Digest, UploadId, UserId, WorkerId};
+use waybill_schema::{ByteRange, CompanyId, LinkId, Position, Sha256Digest, UploadId, UserId, WorkerId};
 
 /// Time after which a worker closes an idle connection of a gateway. A worker that stops waits for this time.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(10);
@@ -40,6 +40,8 @@ pub struct PutBytes {
     pub upload: UploadId,
     /// The user who sends the bytes.
     pub user: UserId,
+    /// The upload link with which the bytes are sent.
+    pub link: Option<LinkId>,
     /// The bytes of the file that the body may contain. It may contain fewer.
     pub range: ByteRange,
     /// The expected checksum of the body. If the body has a different one, none of its bytes are recorded.

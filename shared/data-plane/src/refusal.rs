@@ -19,9 +19,10 @@ pub fn refused(refusal: Refusal) -> Problem {
         | Refusal::SizeExceeded { .. }
         | Refusal::QuotaExceeded { .. }
         | Refusal::UserSpaceExceeded { .. }
+        | Refusal::LinkExhausted { .. }
         | Refusal::MetadataTooLarge
         | Refusal::SessionTooLarge { .. } => 413,
-        Refusal::UploadEnded { .. } | Refusal::TokenEnded { .. } => 410,
+        Refusal::UploadEnded { .. } | Refusal::TokenEnded { .. } | Refusal::LinkEnded { .. } => 410,
         Refusal::DownloadRunning | Refusal::TooManyUploads { .. } => 429,
         Refusal::SessionEnded { .. }
         | Refusal::UploadCompleted { .. }
@@ -56,6 +57,10 @@ fn describe(refusal: Refusal, members: &mut Members) {
             members.storage_used_bytes = Some(used_bytes);
             members.storage_reserved_bytes = Some(reserved_bytes);
             members.storage_limit_bytes = Some(limit_bytes);
+        }
+        Refusal::LinkExhausted { left_files, left_bytes } => {
+            members.left_files = Some(left_files);
+            members.left_bytes = Some(left_bytes);
         }
         Refusal::FileTooLarge { limit_bytes, .. }
         | Refusal::UserSpaceExceeded { limit_bytes, .. }

@@ -86,7 +86,7 @@ pub fn affects_access(event: &Event) -> bool {
         },
         // Running downloads with the token are stopped.
         Event::Token(event) => matches!(event, TokenEvent::DownloadTokenRevoked(_)),
-        Event::Upload(_) | Event::Content(_) | Event::Session(_) | Event::Quota(_) => false,
+        Event::Upload(_) | Event::Link(_) | Event::Content(_) | Event::Session(_) | Event::Quota(_) => false,
     }
 }
 
@@ -175,6 +175,7 @@ impl FileFacts {
             Event::File(_)
             | Event::Upload(_)
             | Event::Token(_)
+            | Event::Link(_)
             | Event::Content(_)
             | Event::Session(_)
             | Event::Quota(_) => {}

@@ -11,6 +11,7 @@ pub mod directory;
 pub mod file;
 pub mod grid;
 pub mod limits;
+pub mod link;
 pub mod location;
 pub mod media_type;
 pub mod metadata;

@@ -76,6 +76,11 @@ pub fn reaction_to(event: &Event) -> Option<Reaction> {
             SessionEvent::SessionCancelled(_) => Some(Reaction::CancelUploadsOfSession),
             SessionEvent::SessionOpened(_) | SessionEvent::SessionClosed(_) => None,
         },
-        Event::Share(_) | Event::Token(_) | Event::Content(_) | Event::Quota(_) | Event::Directory(_) => None,
+        Event::Share(_)
+        | Event::Token(_)
+        | Event::Link(_)
+        | Event::Content(_)
+        | Event::Quota(_)
+        | Event::Directory(_) => None,
     }
 }

@@ -71,6 +71,22 @@ pub enum Refusal {
     /// The company does not allow download links.
     #[error("This company does not allow download links. Share the file with a chatroom or thread instead.")]
     LinksForbidden,
+    /// The upload link accepts no more uploads.
+    #[error("The upload link {why}. Ask the person who gave it to you for a new one.")]
+    LinkEnded {
+        /// The reason, as a verb.
+        why: &'static str,
+    },
+    /// The upload link has not enough left for the file.
+    #[error(
+        "{left_files} more files with {left_bytes} bytes can be sent with this link. Send a smaller file, or ask for a new link."
+    )]
+    LinkExhausted {
+        /// Number of files that can be sent.
+        left_files: u32,
+        /// Bytes of these files together.
+        left_bytes: u64,
+    },
     /// The open uploads of the user would need too much of the quota of the company.
     #[error(
         "{requested_bytes} more bytes exceed the limit of {limit_bytes} bytes for the open uploads of one user, which have \
@@ -252,6 +268,8 @@ impl Refusal {
             Self::LimitAboveHosts { .. } => ErrorCode::LimitInvalid,
             Self::NotQuarantined => ErrorCode::FileNotQuarantined,
             Self::LinksForbidden => ErrorCode::LinksForbidden,
+            Self::LinkEnded { .. } => ErrorCode::LinkEnded,
+            Self::LinkExhausted { .. } => ErrorCode::LinkExhausted,
             Self::SessionTooLarge { .. } => ErrorCode::SessionTooLarge,
             Self::SessionEnded { .. } => ErrorCode::SessionEnded,
             Self::UploadCompleted { .. } => ErrorCode::UploadCompleted,

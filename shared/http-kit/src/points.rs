@@ -153,7 +153,7 @@ impl Points {
 
     fn parties(&self, principal: &Principal) -> [(Holder, Rate); 2] {
         let company = principal.company_id;
-        [(Holder::User(company, principal.user_id), self.user), (Holder::Company(company), self.company)]
+        [(Holder::User(company, principal.counted_as()), self.user), (Holder::Company(company), self.company)]
     }
 
     /// Forgets parties that have all of their points.
@@ -189,6 +189,7 @@ mod tests {
 
     fn user(number: u128) -> Principal {
         Principal {
+            link: None,
             issued_at: None,
             company_id: CompanyId(Uuid::from_u128(1)),
             user_id: UserId(Uuid::from_u128(number)),

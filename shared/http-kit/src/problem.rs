@@ -43,6 +43,10 @@ members! {
     least_bytes: u64,
     /// Maximum size.
     limit_bytes: u64,
+    /// Number of files that can still be sent with an upload link.
+    left_files: u32,
+    /// Bytes of these files together.
+    left_bytes: u64,
     /// Storage that the company uses.
     storage_used_bytes: u64,
     /// Storage that is reserved for uploads of the company.

@@ -93,7 +93,7 @@ impl PerUser {
     /// # Errors
     /// 429 `too_many_requests`.
     pub fn check(&self, user: &Principal) -> Result<(), Problem> {
-        let is_allowed = self.0.check_key(&(user.company_id, user.user_id)).is_ok();
+        let is_allowed = self.0.check_key(&(user.company_id, user.counted_as())).is_ok();
         if is_allowed { Ok(()) } else { Err(too_many(Duration::from_secs(1))) }
     }
 

@@ -132,6 +132,7 @@ diesel::table! {
         location -> Nullable<Jsonb>,
         crc32 -> Nullable<Int8>,
         plain_crc32 -> Nullable<Int8>,
+        upload_link_id -> Nullable<Uuid>,
     }
 }
 
@@ -272,6 +273,26 @@ diesel::table! {
 }
 
 diesel::table! {
+    upload_link (company_id, id) {
+        id -> Uuid,
+        company_id -> Uuid,
+        user_id -> Uuid,
+        #[max_length = 255]
+        label -> Nullable<Varchar>,
+        expires_at -> Timestamptz,
+        max_files -> Int4,
+        max_bytes -> Int8,
+        max_file_bytes -> Nullable<Int8>,
+        mime_types -> Nullable<Jsonb>,
+        chatroom_id -> Nullable<Uuid>,
+        thread_id -> Nullable<Uuid>,
+        ask_name -> Bool,
+        created_at -> Timestamptz,
+        revoked_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     upload_progress (id) {
         id -> Uuid,
         company_id -> Uuid,
@@ -354,6 +375,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     storage_quota,
     sweeper,
     thread,
+    upload_link,
     upload_progress,
     upload_session,
     user,

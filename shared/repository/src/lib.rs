@@ -24,6 +24,7 @@ pub use snapshot::forget_snapshot;
 pub use waybill_domain::Aggregate;
 pub use waybill_domain::content::ContentAggregate;
 pub use waybill_domain::file::FileAggregate;
+pub use waybill_domain::link::LinkAggregate;
 pub use waybill_domain::quota::QuotaAggregate;
 pub use waybill_domain::session::SessionAggregate;
 pub use waybill_domain::share::ShareAggregate;

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use waybill_domain::Aggregate;
 use waybill_domain::content::ContentAggregate;
 use waybill_domain::file::FileAggregate;
+use waybill_domain::link::LinkAggregate;
 use waybill_domain::quota::{self, QuotaAggregate};
 use waybill_domain::session::SessionAggregate;
 use waybill_domain::share::ShareAggregate;
@@ -109,6 +110,7 @@ on_log! {
     ShareAggregate,
     ContentAggregate,
     TokenAggregate,
+    LinkAggregate,
 }
 
 impl Execute for QuotaAggregate {

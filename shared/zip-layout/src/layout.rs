@@ -1,4 +1,4 @@
-//! Where each part of an archive begins.
+//! The offsets of the parts of an archive.
 
 use crate::entry::Entry;
 use crate::records::{self, Directory};
@@ -51,7 +51,7 @@ pub(crate) struct Part {
     pub(crate) end: u64,
 }
 
-/// What a part consists of, with the index of the entry.
+/// Kind of a part, with the index of the entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PartKind {
     LocalHeader(usize),
@@ -98,7 +98,7 @@ impl Layout {
         &self.inner.entries
     }
 
-    /// Finds the part of the archive that contains this offset. There is none past the end.
+    /// Finds the part of the archive that contains this offset. Returns `None` past the end.
     pub(crate) fn part_at(&self, offset: u64) -> Option<Part> {
         let inner = &*self.inner;
         if offset >= inner.size_bytes {

@@ -4,7 +4,7 @@
 //! sent. So the length of the archive is known as well ([`Layout::size_bytes`]), and a range of it needs no byte that comes before
 //! that range ([`Layout::segments`]). The crate reads no file: it says which bytes of which file belong where.
 //!
-//! The format is that of APPNOTE 6.3. There are no data descriptors. Zip64 records are present only where a number does not fit
+//! The format is that of APPNOTE 6.3. There are no data descriptors. Zip64 records are present only if a number does not fit
 //! without them.
 //!
 //! ```

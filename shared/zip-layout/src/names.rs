@@ -15,9 +15,11 @@ const DEVICES: [&str; 6] = ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"];
 const PORTS: [&str; 2] = ["COM", "LPT"];
 const PORT_DIGITS: &str = "123456789¹²³";
 
-/// Whether a name has occurred, and the next number to try for a repetition of it.
+/// Occurrences of a name.
 struct Usage {
+    /// `true` if the name has occurred.
     occurred: bool,
+    /// The next number to try for a repetition.
     next_number: u64,
 }
 

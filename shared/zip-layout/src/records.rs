@@ -38,7 +38,7 @@ const METHOD_STORED: u16 = 0;
 /// A regular file that its owner can write and everyone can read.
 const EXTERNAL_ATTRIBUTES: u32 = 0o100_644 << 16;
 
-/// Where the directory is, and how many records it has.
+/// Place and number of records of the directory.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Directory {
     pub(crate) count: u64,

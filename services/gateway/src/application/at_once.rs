@@ -35,7 +35,7 @@ impl AtOnce {
     /// # Errors
     /// 429 `too_many_at_once`.
     pub(crate) fn download(&self, user: &Principal) -> Result<Slot, Problem> {
-        self.downloads.take(&[Holder::User(user.company_id, user.user_id), Holder::Company(user.company_id)])
+        self.downloads.take(&[Holder::User(user.company_id, user.counted_as()), Holder::Company(user.company_id)])
     }
 
     /// Begins a download with a link.
@@ -76,7 +76,7 @@ impl AtOnce {
     /// # Errors
     /// 429 `too_many_at_once`.
     pub(crate) fn body(&self, user: &Principal) -> Result<Slot, Problem> {
-        self.bodies.take(&[Holder::User(user.company_id, user.user_id), Holder::Company(user.company_id)])
+        self.bodies.take(&[Holder::User(user.company_id, user.counted_as()), Holder::Company(user.company_id)])
     }
 
     /// Begins to wait for an upload of `user`, if it is known. Returns `None` if the client must not wait.

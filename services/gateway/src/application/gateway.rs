@@ -38,7 +38,7 @@ use waybill_read_model::Database;
 use waybill_repository::{Context, Directories, LifecycleAggregate, Loaded, Repository, UploadAggregate};
 use waybill_schema::ErrorCode;
 use waybill_schema::events::{UploadDescription, UploadStarted};
-use waybill_schema::{Actor, CompanyId, UploadId};
+use waybill_schema::{Actor, CompanyId, LinkId, UploadId};
 use waybill_service_kit::now;
 
 /// Size of the cache of upload starts in bytes: about 50,000 uploads, or 1,000 with the maximum of metadata.
@@ -103,7 +103,7 @@ impl Gateway {
     /// Returns the context of a command that `principal` sends with this request.
     pub(crate) fn context(&self, principal: &Principal, request: RequestId) -> Context {
         Context {
-            actor: Actor::User(principal.user_id),
+            actor: Actor::of_sender(principal.user_id, principal.link),
             causation: request.causation(),
             address: request.address,
             clock: now,
@@ -137,7 +137,8 @@ impl Gateway {
     ) -> Result<(UploadAggregate, Loaded<upload::State>), Problem> {
         let aggregate = UploadAggregate { company: principal.company_id, upload: id };
         let loaded = self.repository.look(&aggregate).await.or_problem("loading an upload")?;
-        let theirs = loaded.state.started.as_ref().is_some_and(|started| may_touch(principal, started));
+        let link = loaded.state.link_id;
+        let theirs = loaded.state.started.as_ref().is_some_and(|started| may_touch(principal, started, link));
         if theirs { Ok((aggregate, loaded)) } else { Err(Problem::not_found("upload")) }
     }
 
@@ -148,7 +149,7 @@ impl Gateway {
     pub(crate) async fn started(&self, principal: &Principal, id: UploadId) -> Result<Arc<UploadStarted>, Problem> {
         let key = (principal.company_id, id);
         if let Some(started) = self.started.0.get(&key) {
-            return if may_touch(principal, &started.started) {
+            return if may_touch(principal, &started.started, started.link_id) {
                 Ok(started)
             } else {
                 Err(Problem::not_found("upload"))
@@ -156,7 +157,7 @@ impl Gateway {
         }
         let aggregate = LifecycleAggregate(UploadAggregate { company: principal.company_id, upload: id });
         let state = self.repository.load(&aggregate).await.or_problem("loading an upload")?.state;
-        if !state.started.as_ref().is_some_and(|started| may_touch(principal, started)) {
+        if !state.started.as_ref().is_some_and(|started| may_touch(principal, started, state.link_id)) {
             return Err(Problem::not_found("upload"));
         }
         let started = Arc::new(UploadStarted {
@@ -166,6 +167,7 @@ impl Gateway {
             length_deferred: state.length_deferred,
             kind: state.kind,
             upload_metadata: state.upload_metadata,
+            link_id: state.link_id,
         });
         if started.length_deferred {
             return Ok(started);
@@ -188,7 +190,11 @@ impl Gateway {
     }
 }
 
-/// Returns `true` if the principal may access an upload: the uploader and the company's admins may.
-fn may_touch(principal: &Principal, started: &UploadDescription) -> bool {
+/// Returns `true` if the principal may access an upload, which is sent with `link` if there is one. The uploader and the company's admins
+/// may; people with an upload link may access only what is sent with it.
+fn may_touch(principal: &Principal, started: &UploadDescription, link: Option<LinkId>) -> bool {
+    if principal.link.is_some() {
+        return principal.link == link;
+    }
     started.uploaded_by == principal.user_id || principal.roles.contains(&Role::Admin)
 }

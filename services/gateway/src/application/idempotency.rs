@@ -110,7 +110,7 @@ impl Idempotency {
                 "Idempotency-Key must have 1 to 255 bytes",
             ));
         }
-        let (company, user) = (principal.company_id.to_string(), principal.user_id.to_string());
+        let (company, user) = (principal.company_id.to_string(), principal.counted_as().to_string());
         let key = digest(&[company.as_bytes(), user.as_bytes(), route.as_bytes(), sent]);
         let record = Record { request: digest(&[body]), id: new };
         let bytes = serde_json::to_vec(&record).map_err(|_| Problem::internal())?;

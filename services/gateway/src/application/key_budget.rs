@@ -96,7 +96,7 @@ impl KeyBudget {
     /// # Errors
     /// [`BucketError`] if the bucket fails. The inner error is [`Exhausted`].
     pub(crate) async fn take(&self, principal: &Principal) -> Result<Result<(), Exhausted>, BucketError> {
-        let Principal { company_id: company, user_id: user, .. } = principal;
+        let (company, user) = (&principal.company_id, &principal.counted_as());
         if let Err(retry_after_s) = self.users.take((*company, *user), &format!("share.{company}.{user}")).await? {
             return Ok(Err(Exhausted { owner: Owner::User, retry_after_s }));
         }
@@ -110,7 +110,7 @@ impl KeyBudget {
     /// Returns a key that was not needed.
     pub(crate) async fn give_back(&self, principal: &Principal) {
         self.companies.give_back(principal.company_id).await;
-        self.users.give_back((principal.company_id, principal.user_id)).await;
+        self.users.give_back((principal.company_id, principal.counted_as())).await;
     }
 }
 

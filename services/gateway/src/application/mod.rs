@@ -16,6 +16,7 @@ pub(crate) mod head_key;
 pub(crate) mod idempotency;
 pub(crate) mod key_budget;
 pub(crate) mod last_reads;
+pub(crate) mod links;
 pub(crate) mod media;
 pub(crate) mod plain;
 pub(crate) mod quota_reservation;

@@ -5,21 +5,22 @@ use crate::http::problems::IntoProblem;
 use crate::http::problems::OrProblem;
 use crate::settings::GatewaySettings;
 use futures_util::future::BoxFuture;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use waybill_access::Policies;
 use waybill_data_plane::refused;
 use waybill_domain::Refusal;
 use waybill_domain::limits::{OpenLimits, RESERVATION_ITEMS_MAX};
-use waybill_domain::quota::{Command, Reservation, State, Terms, check_each};
+use waybill_domain::link;
+use waybill_domain::quota::{Command, LinkLimits, Reservation, State, Terms, check_each};
 use waybill_event_log::{AppendError, EventLog, ReadError};
 use waybill_http_kit::Problem;
 use waybill_repository::{
-    BatchSize, Batches, Busy, Context, ExecuteError, Held, Linger, Prepare, QuotaAggregate, Repository,
+    BatchSize, Batches, Busy, Context, ExecuteError, Held, Linger, LinkAggregate, Prepare, QuotaAggregate, Repository,
 };
-use waybill_schema::events::{ReservedItem, SettledItem};
-use waybill_schema::{Actor, CompanyId, Entity, Position, Subject, Timestamp, UploadId};
+use waybill_schema::events::{ReservedItem, ReservedLink, SettledItem};
+use waybill_schema::{Actor, CompanyId, Entity, LinkId, Position, Subject, Timestamp, UploadId};
 use waybill_service_kit::now;
 
 /// Time in milliseconds within which an upload must start after its reservation. A file that is sent in one request
@@ -97,7 +98,10 @@ impl Reserver {
         max_bytes: u64,
         context: &Context,
     ) -> Result<(), Problem> {
-        let terms = self.shared.terms(company).await?;
+        let mut terms = self.shared.terms(company).await?;
+        let state = self.quota(company).await?;
+        let link = state.reserved.get(&upload).and_then(|reserved| reserved.link);
+        terms.links = self.shared.links(company, link.into_iter()).await?;
         let command = Command::Raise { upload_id: upload, needed_bytes, max_bytes, terms };
         self.execute(company, command, context).await.map(drop)
     }
@@ -110,7 +114,8 @@ impl Reserver {
         from: &[UploadId],
         context: &Context,
     ) -> Answer {
-        let terms = self.shared.terms(company).await?;
+        let mut terms = self.shared.terms(company).await?;
+        terms.links = self.shared.links(company, item.link.into_iter()).await?;
         let until = now().plus_ms(START_WITHIN_MS);
         let mut held = self.shared.hold(company).await?;
         let mut transfer = Transfer { log: self.shared.repository.log(), company, item, from, until, terms };
@@ -163,13 +168,32 @@ impl Shared {
 
     async fn terms(&self, company: CompanyId) -> Result<Terms, Problem> {
         let limits = self.policies.limits(company).await.or_problem("reading the settings of a company")?;
-        Ok(Terms { default_limit_bytes: self.default_quota_bytes, limits, open: self.open })
+        Ok(Terms { default_limit_bytes: self.default_quota_bytes, limits, open: self.open, links: BTreeMap::new() })
+    }
+
+    /// Returns the limits of upload links.
+    async fn links(
+        &self,
+        company: CompanyId,
+        links: impl Iterator<Item = ReservedLink>,
+    ) -> Result<BTreeMap<LinkId, LinkLimits>, Problem> {
+        let mut limits = BTreeMap::new();
+        for link in links.map(|link| link.link_id) {
+            if limits.contains_key(&link) {
+                continue;
+            }
+            let loaded = self.repository.load(&LinkAggregate { company, link }).await;
+            let state = loaded.or_problem("loading an upload link")?.state;
+            limits.insert(link, link::limits(state.made().map_err(refused)?));
+        }
+        Ok(limits)
     }
 
     /// Decides a batch of starts on the newest state. Decides again if another gateway appended an event first.
     async fn reserve_all(&self, company: CompanyId, batch: &[Request]) -> Result<Vec<Answer>, Problem> {
         let context = common_context(batch);
-        let terms = self.terms(company).await?;
+        let mut terms = self.terms(company).await?;
+        terms.links = self.links(company, batch.iter().filter_map(|request| request.item.link)).await?;
         let until = now().plus_ms(START_WITHIN_MS);
         let mut held = self.hold(company).await?;
         let by_gateway = Context { actor: Actor::Service("gateway".to_owned()), ..context.clone() };
@@ -213,7 +237,7 @@ impl Prepare for Starts<'_> {
             let Reservation { answers, items } = check_each(state, &open, &self.terms);
             let answered = open.iter().map(|item| item.upload_id).zip(answers);
             self.refusals = answered.filter_map(|(id, answer)| answer.err().map(|refusal| (id, refusal))).collect();
-            Ok(Command::Reserve { items, until: self.until, terms: self.terms })
+            Ok(Command::Reserve { items, until: self.until, terms: self.terms.clone() })
         })
     }
 }
@@ -231,13 +255,13 @@ struct Transfer<'s> {
 impl Prepare for Transfer<'_> {
     fn command<'a>(&'a mut self, state: &'a State) -> BoxFuture<'a, Result<Command, ExecuteError>> {
         Box::pin(async move {
-            let Self { item, from, until, terms, .. } = *self;
+            let Self { item, from, until, .. } = *self;
             // The sweep has settled the reservation of an earlier attempt that broke off. The upload cannot continue.
             if !state.reserved.contains_key(&item.upload_id) && is_known(self.log, self.company, item.upload_id).await?
             {
                 return Err(Refusal::UploadEnded { status: "expired" }.into());
             }
-            Ok(Command::Transfer { item: item.clone(), from: from.to_vec(), until, terms })
+            Ok(Command::Transfer { item: item.clone(), from: from.to_vec(), until, terms: self.terms.clone() })
         })
     }
 }

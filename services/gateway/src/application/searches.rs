@@ -79,6 +79,7 @@ mod tests {
 
     fn user(company: u128, number: u128) -> Principal {
         Principal {
+            link: None,
             issued_at: None,
             company_id: CompanyId(Uuid::from_u128(company)),
             user_id: UserId(Uuid::from_u128(number)),

@@ -71,7 +71,7 @@ impl EventBudget {
         let wait_s = |until: governor::NotUntil<_>| until.wait_time_from(DefaultClock::default().now()).as_secs() + 1;
         let company = principal.company_id;
         // The cost is at most the burst, so that the outer result is not an error.
-        if let Ok(Err(until)) = self.users.check_key_n(&(company, principal.user_id), cost) {
+        if let Ok(Err(until)) = self.users.check_key_n(&(company, principal.counted_as()), cost) {
             BUDGET_REFUSALS.with_label_values(&["user"]).inc();
             return Err(exhausted("you have", wait_s(until)));
         }
@@ -162,6 +162,7 @@ mod tests {
         let budget = EventBudget::new(EventRates { per_second: one(1), burst: one(1_000) });
         let company_id = CompanyId(uuid::Uuid::from_u128(1));
         let user = |n: u128| Principal {
+            link: None,
             issued_at: None,
             company_id,
             user_id: UserId(uuid::Uuid::from_u128(n)),

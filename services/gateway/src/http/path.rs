@@ -7,7 +7,7 @@ use std::future::{Ready, ready};
 use std::str::FromStr;
 use waybill_http_kit::Problem;
 use waybill_schema::ErrorCode;
-use waybill_schema::{FileId, SessionId, ShareId, TokenId, UploadId, Variant};
+use waybill_schema::{FileId, LinkId, SessionId, ShareId, TokenId, UploadId, Variant};
 
 /// Returns the value of a segment of the path; an empty text if the route has no such segment.
 fn segment<'a>(request: &'a HttpRequest, name: &str) -> &'a str {
@@ -37,6 +37,8 @@ existing_ids! {
     UploadPath(UploadId) => "upload";
     /// Id of a file in `{id}`.
     FilePath(FileId) => "file";
+    /// Id of an upload link in `{id}`.
+    LinkPath(LinkId) => "upload link";
     /// Id of a session in `{id}`.
     SessionPath(SessionId) => "session";
     /// Id of an association in `{id}`.

@@ -27,6 +27,7 @@ pub(crate) mod content;
 pub(crate) mod direct;
 pub(crate) mod directory;
 pub(crate) mod files;
+pub(crate) mod links;
 pub(crate) mod media;
 pub(crate) mod quota;
 pub(crate) mod resumable;
@@ -85,6 +86,7 @@ topics!(
     variants,
     media,
     archives,
+    links,
     associations,
     tokens,
     tokens::company,
@@ -162,6 +164,7 @@ mod tests {
             "get /openapi.json",
             "get /readyz",
             "get /v1/media/check",
+            "get /u/{token}",
             "get /z/{token}",
             "head /d/{token}",
             "head /m/{company}/{file}/{digest}/{variant}",

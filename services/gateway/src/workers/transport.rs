@@ -72,6 +72,9 @@ impl DataPlane for RemoteWorkers {
             let checksum = checksum.to_string();
             path.push_str(&format!("&checksum={}", utf8_percent_encode(&checksum, NON_ALPHANUMERIC)));
         }
+        if let Some(link) = request.link {
+            path.push_str(&format!("&link_id={link}"));
+        }
         if request.sequential {
             path.push_str("&sequential=true");
         }

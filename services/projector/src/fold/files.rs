@@ -32,6 +32,7 @@ pub(super) fn fold_upload(
     match event {
         UploadEvent::UploadStarted(upload) => {
             start(tables, id, &upload.started, upload.length_deferred, time, seq)?;
+            tables.files.change(id.0)?.upload_link_id = upload.link_id.map(|link| link.0);
             shares::of_upload(tables, id, &upload.started, recorded)
         }
         UploadEvent::UploadLengthSet(set) => set_length(tables, id, set.size_bytes, time, seq),
@@ -185,6 +186,7 @@ fn add_file(
         location: None,
         crc32: None,
         plain_crc32: None,
+        upload_link_id: None,
     });
     if added { Ok(()) } else { Err(Misfit(format!("upload {id} started twice"))) }
 }
@@ -249,6 +251,7 @@ fn upload_whole(
     type_by_content(file, uploaded.sniffed_mime_type.as_deref());
     file.hash = Some(uploaded.sha256.to_string());
     file.crc32 = uploaded.crc32.map(i64::from);
+    file.upload_link_id = uploaded.link_id.map(|link| link.0);
     file.storage_key = Some(uploaded.storage_key.clone());
     file.storage_bucket = Some(uploaded.storage_bucket.clone());
     file.is_processed = true;

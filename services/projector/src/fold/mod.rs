@@ -6,6 +6,7 @@ mod convert;
 mod directory;
 mod files;
 mod keys;
+mod links;
 mod misfit;
 mod partials;
 mod quota;
@@ -134,6 +135,7 @@ fn fold(tables: &mut Tables, recorded: &Recorded) -> Result<(), Misfit> {
         (Event::Token(event), Entity::Token(id) | Entity::TokenDownloads(id)) => {
             tokens::fold(tables, id, event, recorded)
         }
+        (Event::Link(event), Entity::Link(id)) => links::fold(tables, id, event, recorded),
         (Event::Content(event), Entity::Content(sha256)) => content::fold(tables, sha256, event, recorded),
         (
             Event::Upload(_)
@@ -143,6 +145,7 @@ fn fold(tables: &mut Tables, recorded: &Recorded) -> Result<(), Misfit> {
             | Event::Directory(_)
             | Event::Share(_)
             | Event::Token(_)
+            | Event::Link(_)
             | Event::Content(_),
             _,
         ) => Err(Misfit(format!("{} is on the subject of another aggregate", recorded.event.event_type()))),

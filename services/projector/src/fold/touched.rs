@@ -38,6 +38,7 @@ impl Touched {
             (Event::Token(_), Entity::Token(id) | Entity::TokenDownloads(id)) => {
                 self.tokens.insert(key(id.0));
             }
+            (Event::Link(_), Entity::Link(id)) => drop(self.links.insert(key(id.0))),
             (Event::Content(event), Entity::Content(sha256)) => {
                 self.contents.insert(key(id_of_content(recorded.subject.company, sha256)));
                 self.files.extend(content::files_of(event).iter().map(|file| key(file.0)));
@@ -71,6 +72,7 @@ impl Touched {
             (
                 Event::Share(_)
                 | Event::Token(_)
+                | Event::Link(_)
                 | Event::Content(_)
                 | Event::Upload(_)
                 | Event::File(_)

@@ -14,7 +14,7 @@ use waybill_data_plane::{CLIENT_ADDRESS_HEADER, DataPlane, PutBytes, PutWhole, S
 use waybill_http_kit::{Problem, RequestId, body};
 use waybill_schema::ErrorCode;
 use waybill_schema::events::UploadStarted;
-use waybill_schema::{ByteRange, CompanyId, UploadId, UserId};
+use waybill_schema::{ByteRange, CompanyId, LinkId, UploadId, UserId};
 use waybill_service_kit::now;
 
 #[derive(Deserialize)]
@@ -28,6 +28,7 @@ struct RunQuery {
     from: u64,
     to: u64,
     user_id: UserId,
+    link_id: Option<LinkId>,
     checksum: Option<Checksum>,
     #[serde(default)]
     sequential: bool,
@@ -80,6 +81,7 @@ async fn put_bytes(
         company,
         upload,
         user: query.user_id,
+        link: query.link_id,
         range: ByteRange { from: query.from, to: query.to },
         checksum: query.checksum,
         sequential: query.sequential,

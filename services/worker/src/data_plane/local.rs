@@ -22,7 +22,7 @@ impl DataPlane for LocalPlane {
         Box::pin(async move {
             let PutBytes { company, upload, range, checksum, sequential, .. } = request;
             let context = Context {
-                actor: Actor::User(request.user),
+                actor: Actor::of_sender(request.user, request.link),
                 causation: request.request.causation(),
                 address: request.request.address,
                 clock: now,

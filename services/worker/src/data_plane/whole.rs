@@ -10,7 +10,7 @@ use super::{Eviction, PlaneError};
 use crate::file_hash::FileDigests;
 use crate::hashing::SpeculativeDigest;
 use crate::metrics::{RECEIVED_BYTES, STORED_BYTES};
-use crate::{Worker, keys, sniff};
+use crate::{Worker, keys, links, sniff};
 use actix_web::error::PayloadError;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
@@ -108,7 +108,8 @@ async fn put(worker: &Worker, request: &PutWhole, filled: FilledPart) -> Result<
     }
     let sniffed_mime_type = sniff::of_bytes(&filled.bytes);
     let claim = Claim { name: &started.original_name, mime_type: &started.mime_type };
-    worker.policies.types(started.company_id).await?.check_content(claim, sniffed_mime_type.as_deref())?;
+    let types = links::types::<PlaneError>(worker, started.company_id, request.start.link_id).await?;
+    types.check_content(claim, sniffed_mime_type.as_deref())?;
     let storage_key = keys::new_object(started.company_id, request.upload);
     STORED_BYTES.inc_by(filled.bytes.len() as u64);
     worker.store.put(&storage_key, filled.bytes, filled.crc64nvme).await?;
@@ -155,7 +156,7 @@ async fn begin(
     let (upload, started) = (request.upload, &request.start.started);
     let aggregate = UploadAggregate { company: started.company_id, upload };
     let context = |causation| Context {
-        actor: Actor::User(started.uploaded_by),
+        actor: Actor::of_sender(started.uploaded_by, request.start.link_id),
         causation,
         address: request.request.address,
         clock: now,

@@ -6,7 +6,8 @@
 
 use super::places::take_for;
 use super::{ReactionError, cleanup};
-use crate::{Worker, keys};
+use crate::{Worker, keys, links};
+use std::collections::BTreeMap;
 use waybill_domain::Refusal;
 use waybill_domain::limits::OpenLimits;
 use waybill_domain::quota;
@@ -130,7 +131,13 @@ async fn reserve(
     }
     let limits = worker.policies.limits(aggregate.company).await?;
     // The reservation was made before, and its event recorded the storage limit.
-    let terms = quota::Terms { default_limit_bytes: 0, limits, open: OpenLimits::NONE };
+    let mut links = BTreeMap::new();
+    if let Some(link) = state.link_id
+        && let Some(limits) = links::limits(worker, aggregate.company, link).await?
+    {
+        links.insert(link, limits);
+    }
+    let terms = quota::Terms { default_limit_bytes: 0, limits, open: OpenLimits::NONE, links };
     let (upload_id, needed_bytes, max_bytes) = (aggregate.upload, size_bytes, size_bytes);
     let raise = quota::Command::Raise { upload_id, needed_bytes, max_bytes, terms };
     match worker.repository.execute(&QuotaAggregate { company: aggregate.company }, raise, context).await {

@@ -6,7 +6,7 @@ use super::delivery::withhold_if_removed;
 use super::places::take_for;
 use crate::file_hash::{FileDigests, FileHash};
 use crate::hashing::Midstate;
-use crate::{Worker, sniff};
+use crate::{Worker, links, sniff};
 use crc_fast::{CrcAlgorithm, Digest as Crc};
 use futures_util::{TryStreamExt, future};
 use waybill_domain::upload::{Command, Phase, State, StoredPart, Verification};
@@ -45,7 +45,10 @@ pub(super) async fn verify_object(
                 read_back,
                 crc32: Some(crc32),
             };
-            Command::Verify { found, policy: worker.policies.types(aggregate.company).await? }
+            Command::Verify {
+                found,
+                policy: links::types::<ReactionError>(worker, aggregate.company, loaded.state.link_id).await?,
+            }
         }
         None => Command::Reject {
             code: ErrorCode::PartsDiffer,

@@ -42,7 +42,12 @@ pub fn ended_by(event: &Event) -> Option<Ended> {
             | FileEvent::LocationStripped(_)
             | FileEvent::FileChecksummed(_) => None,
         },
-        Event::Upload(_) | Event::Token(_) | Event::Content(_) | Event::Session(_) | Event::Quota(_) => None,
+        Event::Upload(_)
+        | Event::Token(_)
+        | Event::Link(_)
+        | Event::Content(_)
+        | Event::Session(_)
+        | Event::Quota(_) => None,
     }
 }
 

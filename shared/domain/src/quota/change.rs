@@ -1,5 +1,6 @@
 //! Changes of the reservations of open uploads.
 
+use super::links::SentByLinks;
 use super::open::Open;
 use super::reserve::{check_company, check_session};
 use super::{Reserved, State, Terms};
@@ -15,7 +16,7 @@ use waybill_schema::{Timestamp, UploadId};
 ///
 /// # Errors
 /// [`Refusal::NotFound`] if the upload has no open reservation, [`Refusal::QuotaExceeded`],
-/// [`Refusal::SessionTooLarge`], [`Refusal::UserSpaceExceeded`].
+/// [`Refusal::SessionTooLarge`], [`Refusal::UserSpaceExceeded`], [`Refusal::LinkExhausted`].
 pub(super) fn raise(
     state: &State,
     upload_id: UploadId,
@@ -27,12 +28,15 @@ pub(super) fn raise(
     if needed_bytes <= reserved.bytes {
         return Ok(None);
     }
-    let open = Open::count(state, reserved.user_id.into_iter(), |upload| *upload == upload_id);
+    let (session_id, user_id, link) = (reserved.session_id, reserved.user_id, reserved.link);
+    let open = Open::count(state, user_id.into_iter(), |upload| *upload == upload_id);
+    let sent = SentByLinks::count(state, link.map(|link| link.link_id).into_iter(), |upload| *upload == upload_id);
     let check = |bytes_total: u64| {
-        let whole = ReservedItem { upload_id, session_id: reserved.session_id, bytes_total, user_id: reserved.user_id };
+        let whole = ReservedItem { upload_id, session_id, bytes_total, user_id, link };
         let more = ReservedItem { bytes_total: bytes_total.saturating_sub(reserved.bytes), ..whole.clone() };
         check_company(state, state.reserved_bytes(), &more, terms)?;
         open.check(state, &whole, terms)?;
+        sent.check(&whole, &terms.links)?;
         match more.session_id.and_then(|id| state.sessions.get(&id)) {
             Some(total) => check_session(*total, &more, &terms.limits).map(drop),
             None => Ok(()),
@@ -64,6 +68,8 @@ pub(super) fn transfer(
     let from: BTreeSet<UploadId> = from.into_iter().collect();
     let freed: u64 = from.iter().filter_map(|partial| state.reserved.get(partial)).map(|reserved| reserved.bytes).sum();
     Open::count(state, item.user_id.into_iter(), |upload| from.contains(upload)).check(state, &item, terms)?;
+    let link = item.link.map(|link| link.link_id);
+    SentByLinks::count(state, link.into_iter(), |upload| from.contains(upload)).check(&item, &terms.links)?;
     // Check even if no more bytes are requested: the reservation of a partial upload may have ended recently.
     check_company(state, state.reserved_bytes().saturating_sub(freed), &item, terms)?;
     if let Some(session_id) = item.session_id {

@@ -1,9 +1,10 @@
 //! Commands to a quota.
 
-use super::State;
+use super::{LinkLimits, State};
 use crate::limits::{Limits, OpenLimits};
+use std::collections::BTreeMap;
 use waybill_schema::events::{QuotaRecalculated, ReleasedItem, ReservedItem, SettledItem};
-use waybill_schema::{FileId, Timestamp, UploadId};
+use waybill_schema::{FileId, LinkId, Timestamp, UploadId};
 
 /// Command to a quota.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,7 +75,7 @@ pub enum Command {
 }
 
 /// Limits that apply to a reservation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Terms {
     /// Storage limit of a company for which no limit was set, in bytes.
     pub default_limit_bytes: u64,
@@ -82,6 +83,8 @@ pub struct Terms {
     pub limits: Limits,
     /// Limits on open uploads.
     pub open: OpenLimits,
+    /// Limits of the upload links with which the files are sent.
+    pub links: BTreeMap<LinkId, LinkLimits>,
 }
 
 impl Terms {

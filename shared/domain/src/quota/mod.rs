@@ -8,14 +8,18 @@
 mod aggregate;
 mod change;
 mod command;
+mod links;
 mod open;
 mod reserve;
+mod sent;
 mod settle;
 mod state;
 
 pub use aggregate::QuotaAggregate;
 pub use command::{Command, Terms};
+pub use links::{Left, LinkLimits};
 pub use reserve::{Reservation, check_each};
+pub use sent::Sent;
 pub use state::{Reserved, State, evolve};
 
 use crate::Refusal;

@@ -1,5 +1,6 @@
 //! Reservation of bytes for uploads that are about to start.
 
+use super::links::SentByLinks;
 use super::open::Open;
 use super::{State, Terms};
 use crate::Refusal;
@@ -24,6 +25,7 @@ pub fn check_each(state: &State, items: &[ReservedItem], terms: &Terms) -> Reser
     let mut reserved_bytes = state.reserved_bytes();
     let mut sessions: BTreeMap<SessionId, u64> = BTreeMap::new();
     let mut open = Open::count(state, items.iter().filter_map(|item| item.user_id), |_| false);
+    let mut sent = SentByLinks::count(state, items.iter().filter_map(|item| Some(item.link?.link_id)), |_| false);
     let answers = items
         .iter()
         .take(RESERVATION_ITEMS_MAX)
@@ -34,6 +36,7 @@ pub fn check_each(state: &State, items: &[ReservedItem], terms: &Terms) -> Reser
             }
             check_company(state, reserved_bytes, item, terms)?;
             open.check(state, item, terms)?;
+            sent.check(item, &terms.links)?;
             if let Some(session_id) = item.session_id {
                 let before = state.sessions.get(&session_id).copied().unwrap_or_default();
                 let total = sessions.entry(session_id).or_insert(before);
@@ -41,6 +44,7 @@ pub fn check_each(state: &State, items: &[ReservedItem], terms: &Terms) -> Reser
             }
             reserved_bytes = reserved_bytes.saturating_add(item.bytes_total);
             open.add(item);
+            sent.add(item);
             accepted.push(item.clone());
             Ok(())
         })

@@ -1,10 +1,11 @@
 //! State of the quota of a company.
 
+use super::sent::Sent;
 use crate::limits::SESSION_LIFETIME_MS;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use waybill_schema::events::{QuotaEvent, QuotaRaised, QuotaReserved};
-use waybill_schema::{FileId, SessionId, Timestamp, UploadId, UserId};
+use waybill_schema::events::{QuotaEvent, QuotaRaised, QuotaReserved, ReservedLink};
+use waybill_schema::{FileId, LinkId, SessionId, Timestamp, UploadId, UserId};
 
 /// Open reservation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +18,8 @@ pub struct Reserved {
     pub until: Timestamp,
     /// The user. `None` if an earlier version reserved the bytes.
     pub user_id: Option<UserId>,
+    /// The upload link with which the file is sent.
+    pub link: Option<ReservedLink>,
 }
 
 /// Quota of a company, folded from its events. Its size is bounded by the open uploads and the recent sessions.
@@ -36,6 +39,8 @@ pub struct State {
     pub sessions: BTreeMap<SessionId, u64>,
     /// Purged files whose bytes were released, and whose own events may not contain `FileSpaceReleased` yet.
     pub released: BTreeSet<FileId>,
+    /// Files that were sent with each upload link that has not expired.
+    pub links: BTreeMap<LinkId, Sent>,
 }
 
 impl State {
@@ -66,9 +71,13 @@ pub fn evolve(state: &mut State, event: &QuotaEvent, time: Timestamp) {
         QuotaEvent::QuotaSettled(settled) => {
             for item in &settled.items {
                 let bytes_used = item.bytes_used.unwrap_or(0);
+                let link = state.reserved.get(&item.upload_id).and_then(|reserved| reserved.link);
                 if take_off(state, item.upload_id, bytes_used) && item.bytes_used.is_some() {
                     state.used_bytes = state.used_bytes.saturating_add(bytes_used);
                     state.file_count += 1;
+                    if let Some(ReservedLink { link_id, expires_at }) = link {
+                        state.links.entry(link_id).or_insert(Sent { expires_at, ..Sent::default() }).add(bytes_used);
+                    }
                 }
             }
         }
@@ -95,6 +104,7 @@ fn reserve(state: &mut State, event: &QuotaReserved, time: Timestamp) {
             session_id: item.session_id,
             until: event.until,
             user_id: item.user_id,
+            link: item.link,
         };
         state.reserved.insert(item.upload_id, reserved);
         if let Some(session_id) = item.session_id {
@@ -102,6 +112,7 @@ fn reserve(state: &mut State, event: &QuotaReserved, time: Timestamp) {
             *total = total.saturating_add(item.bytes_total);
         }
     }
+    state.links.retain(|_, sent| sent.expires_at > time);
     // A session accepts no files after its lifetime, so that its sum is no longer needed.
     state.sessions.retain(|id, _| opened_at(*id).plus_ms(2 * SESSION_LIFETIME_MS) > time);
 }

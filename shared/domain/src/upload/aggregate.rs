@@ -19,7 +19,7 @@ impl Aggregate for UploadAggregate {
     type State = State;
     type Command = Command;
     type Event = UploadEvent;
-    const SNAPSHOT_VERSION: Option<u16> = Some(2);
+    const SNAPSHOT_VERSION: Option<u16> = Some(3);
 
     fn subject(&self) -> Subject {
         Subject::new(self.company, Entity::UploadLifecycle(self.upload))

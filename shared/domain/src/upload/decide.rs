@@ -68,7 +68,11 @@ fn decide_start(state: &State, start: UploadStarted) -> Result<Option<UploadEven
     match &state.started {
         None if state.phase == Phase::Absent => Ok(Some(start.into())),
         None => Err(Refusal::UploadEnded { status: "expired" }),
-        Some(before) if same_start(before, &start.started) && state.kind == start.kind => Ok(None),
+        Some(before)
+            if same_start(before, &start.started) && state.kind == start.kind && state.link_id == start.link_id =>
+        {
+            Ok(None)
+        }
         Some(_) => Err(Refusal::IdTaken { what: "upload" }),
     }
 }

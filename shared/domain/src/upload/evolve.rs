@@ -13,6 +13,7 @@ pub fn evolve(state: &mut State, event: &UploadEvent, time: Timestamp) {
             state.length_deferred = upload.length_deferred;
             state.kind = upload.kind.clone();
             state.upload_metadata.clone_from(&upload.upload_metadata);
+            state.link_id = upload.link_id;
         }
         UploadEvent::UploadLengthSet(set) => set_length(state, set.size_bytes),
         UploadEvent::UploadConcatenated(concatenated) => state.phase = Phase::Concatenated { into: concatenated.into },
@@ -50,6 +51,7 @@ pub fn evolve(state: &mut State, event: &UploadEvent, time: Timestamp) {
             start(state, &uploaded.started, time);
             state.length_at_start = true;
             state.upload_metadata.clone_from(&uploaded.upload_metadata);
+            state.link_id = uploaded.link_id;
             state.stored.insert(state.grid().all());
             state.writers.insert(uploaded.worker_id);
             state.sniffed_mime_type.clone_from(&uploaded.sniffed_mime_type);

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use waybill_schema::events::{
     ChunkStorage, ChunkUploaded, MultipartOpened, QuarantineCopied, UploadDescription, UploadKind,
 };
-use waybill_schema::{ByteRange, RangeSet, Sha256Digest, Timestamp, UploadId, UploadStatus, WorkerId};
+use waybill_schema::{ByteRange, LinkId, RangeSet, Sha256Digest, Timestamp, UploadId, UploadStatus, WorkerId};
 
 /// Phase of an upload.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +70,8 @@ pub struct State {
     pub kind: UploadKind,
     /// The `Upload-Metadata` header of the start.
     pub upload_metadata: Option<String>,
+    /// The upload link with which the file is sent.
+    pub link_id: Option<LinkId>,
     /// Latest expiry of the URLs with which the client can create the object under the quarantine key.
     pub quarantine_until: Option<Timestamp>,
     /// The copy of the object under the quarantine key.

@@ -1,6 +1,7 @@
 //! Tests of the quota: reservation, settling and release of bytes.
 
 use crate::given::{Given, NOW};
+use std::collections::BTreeMap;
 use uuid::Uuid;
 use waybill_domain::Refusal;
 use waybill_domain::limits::{Limits, OpenLimits};
@@ -14,7 +15,7 @@ fn given(events: impl IntoIterator<Item = QuotaEvent>) -> Given<QuotaAggregate> 
 
 /// Returns the terms of a company without a limit of its own.
 fn terms(default_limit_bytes: u64) -> Terms {
-    Terms { default_limit_bytes, limits: Limits::default(), open: OpenLimits::default() }
+    Terms { default_limit_bytes, limits: Limits::default(), open: OpenLimits::default(), links: BTreeMap::new() }
 }
 
 /// Returns the command to reserve space for one upload.
@@ -23,7 +24,7 @@ fn reserve(item: ReservedItem, limit_bytes: u64) -> Command {
 }
 
 fn item(n: u128, bytes_total: u64) -> ReservedItem {
-    ReservedItem { upload_id: UploadId(Uuid::from_u128(n)), session_id: None, bytes_total, user_id: None }
+    ReservedItem { upload_id: UploadId(Uuid::from_u128(n)), session_id: None, bytes_total, user_id: None, link: None }
 }
 
 fn reserved(items: impl IntoIterator<Item = ReservedItem>) -> QuotaEvent {
@@ -239,7 +240,7 @@ fn a_session_counts_what_its_uploads_hold_now() {
         upload_id: item.upload_id,
         needed_bytes,
         max_bytes: 9 * STEP,
-        terms: Terms { default_limit_bytes: 9 * STEP, limits, open: OpenLimits::default() },
+        terms: Terms { default_limit_bytes: 9 * STEP, limits, open: OpenLimits::default(), links: BTreeMap::new() },
     };
     let quota = given([reserved([item.clone()])]).when(raise(2 * STEP)).then_an_event();
     assert_eq!(sessions(&quota), [2 * STEP]);
@@ -275,7 +276,11 @@ fn of_user(user: u128, n: u128, bytes_total: u64) -> ReservedItem {
 fn within(items: Vec<ReservedItem>, per_user: u32, per_company: u32) -> Command {
     let limits = Limits { max_file_bytes: 100, ..Limits::default() };
     let open = OpenLimits { per_user, per_company, user_percent: 50 };
-    Command::Reserve { items, until: NOW, terms: Terms { default_limit_bytes: 1_000, limits, open } }
+    Command::Reserve {
+        items,
+        until: NOW,
+        terms: Terms { default_limit_bytes: 1_000, limits, open, links: BTreeMap::new() },
+    }
 }
 
 #[test]
@@ -296,7 +301,7 @@ fn a_user_can_reserve_only_a_share_of_the_quota() {
     quota.when(within(both, 9, 9)).then_refused_as(|refusal| matches!(refusal, Refusal::UserSpaceExceeded { .. }));
     // A user can always reserve one file of the maximum size.
     let limits = Limits { max_file_bytes: 900, ..Limits::default() };
-    let terms = Terms { default_limit_bytes: 1_000, limits, open: OpenLimits::default() };
+    let terms = Terms { default_limit_bytes: 1_000, limits, open: OpenLimits::default(), links: BTreeMap::new() };
     let items = vec![of_user(1, 1, 900)];
     given([]).when(Command::Reserve { items, until: NOW, terms }).then_an_event();
 }
@@ -311,4 +316,59 @@ fn a_user_and_a_company_can_have_so_many_open_uploads() {
     // A repeated start has its reservation already.
     quota.when(within(vec![of_user(1, 2, 0)], 2, 2)).then_nothing();
     quota.and(came_to_nothing(1)).when(within(vec![of_user(1, 3, 0)], 2, 2)).then_an_event();
+}
+
+fn by_link(n: u128, bytes_total: u64) -> ReservedItem {
+    let link = ReservedLink { link_id: LinkId(Uuid::from_u128(7)), expires_at: NOW.plus_ms(1_000) };
+    ReservedItem { link: Some(link), ..item(n, bytes_total) }
+}
+
+fn with_link(items: Vec<ReservedItem>, max_files: u32, max_bytes: u64) -> Command {
+    let links = BTreeMap::from([(LinkId(Uuid::from_u128(7)), LinkLimits { max_files, max_bytes })]);
+    Command::Reserve { items, until: NOW, terms: Terms { links, ..terms(1_000_000) } }
+}
+
+#[test]
+fn a_link_permits_its_files_and_bytes_and_gets_back_what_came_to_nothing() {
+    let quota = given([reserved([by_link(1, 60), by_link(2, 30)]), used(1, 60)]);
+    quota.when(with_link(vec![by_link(3, 10)], 3, 100)).then_an_event();
+    let left = |files, bytes| Refusal::LinkExhausted { left_files: files, left_bytes: bytes };
+    quota.when(with_link(vec![by_link(3, 11)], 3, 100)).then_refused(left(1, 10));
+    quota.when(with_link(vec![by_link(3, 1)], 2, 100)).then_refused(left(0, 10));
+    quota.when(with_link(vec![by_link(3, 0)], 2, 100)).then_refused(left(0, 10));
+    // The items of one event count together, and files of others do not count.
+    quota.when(with_link(vec![by_link(3, 6), by_link(4, 5)], 9, 100)).then_refused(left(6, 4));
+    quota.when(with_link(vec![by_link(3, 10), item(4, 500)], 9, 100)).then_an_event();
+    // A link whose limits are not known permits nothing.
+    quota.when(reserve(by_link(3, 1), 1_000_000)).then_refused(left(0, 0));
+
+    let quota = quota.and(came_to_nothing(2));
+    quota.when(with_link(vec![by_link(3, 40)], 2, 100)).then_an_event();
+    // A purged file still counts.
+    let file_id = item(1, 0).upload_id;
+    let quota = quota.and(QuotaReleased { items: vec![ReleasedItem { file_id, bytes: 60 }], recorded: vec![] });
+    quota.when(with_link(vec![by_link(3, 41)], 9, 100)).then_refused(left(8, 40));
+    let limits = LinkLimits { max_files: 9, max_bytes: 100 };
+    assert_eq!(quota.state().left_of_link(LinkId(Uuid::from_u128(7)), limits), Left { files: 8, bytes: 40 });
+}
+
+#[test]
+fn the_quota_forgets_links_that_have_expired() {
+    let expired = ReservedLink { link_id: LinkId(Uuid::from_u128(7)), expires_at: NOW };
+    let quota = given([reserved([ReservedItem { link: Some(expired), ..item(1, 60) }]), used(1, 60)]);
+    assert_eq!(quota.state().links.len(), 1);
+    let quota = quota.and(reserved([item(2, 1)]));
+    assert!(quota.state().links.is_empty());
+}
+
+#[test]
+fn an_upload_of_unknown_length_grows_within_the_limits_of_its_link() {
+    let quota = given([reserved([by_link(1, 60)])]);
+    let raise = |needed_bytes, max_bytes| {
+        let links = BTreeMap::from([(LinkId(Uuid::from_u128(7)), LinkLimits { max_files: 1, max_bytes })]);
+        let terms = Terms { links, ..terms(1 << 40) };
+        Command::Raise { upload_id: item(1, 0).upload_id, needed_bytes, max_bytes: 1 << 30, terms }
+    };
+    quota.when(raise(100, 100)).then(QuotaRaised { upload_id: item(1, 0).upload_id, bytes_total: 100 });
+    quota.when(raise(101, 100)).then_refused(Refusal::LinkExhausted { left_files: 1, left_bytes: 100 });
 }

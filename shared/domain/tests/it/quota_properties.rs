@@ -8,9 +8,9 @@ use uuid::Uuid;
 use waybill_domain::file;
 use waybill_domain::limits::{Limits, OpenLimits};
 use waybill_domain::quota::*;
-use waybill_schema::UploadId;
 use waybill_schema::events::QuotaEvent;
-use waybill_schema::events::{FileDeleted, FilePurged, ReleasedItem, ReservedItem, SettledItem};
+use waybill_schema::events::{FileDeleted, FilePurged, ReleasedItem, ReservedItem, ReservedLink, SettledItem};
+use waybill_schema::{LinkId, UploadId};
 
 #[derive(Clone, Debug)]
 enum Action {
@@ -38,8 +38,33 @@ fn step() -> impl Strategy<Value = (Action, usize, bool)> {
 
 const LIMIT: u64 = 1_000;
 
+/// Limits of the upload link with which uploads with an even number are sent.
+const OF_LINK: LinkLimits = LinkLimits { max_files: 4, max_bytes: 500 };
+
+fn link() -> ReservedLink {
+    ReservedLink { link_id: LinkId(Uuid::nil()), expires_at: NOW.plus_ms(1) }
+}
+
 fn terms() -> Terms {
-    Terms { default_limit_bytes: LIMIT, limits: Limits::default(), open: OpenLimits::default() }
+    Terms {
+        default_limit_bytes: LIMIT,
+        limits: Limits::default(),
+        open: OpenLimits::default(),
+        links: [(link().link_id, OF_LINK)].into(),
+    }
+}
+
+fn item(n: u8, bytes_total: u64) -> ReservedItem {
+    let link = n.is_multiple_of(2).then(link);
+    ReservedItem { upload_id: id(n), session_id: None, bytes_total, user_id: None, link }
+}
+
+/// Returns the number and the bytes of the files and open uploads of the link.
+fn sent(state: &State) -> (u32, u64) {
+    let open = state.reserved.values().filter(|reserved| reserved.link.is_some()).map(|reserved| reserved.bytes);
+    let settled = state.links.values().map(|sent| (sent.files, sent.bytes));
+    let all = open.map(|bytes| (1, bytes)).chain(settled);
+    all.fold((0, 0), |(files, total), (more, bytes)| (files + more, total + bytes))
 }
 
 fn id(n: u8) -> UploadId {
@@ -82,13 +107,7 @@ impl World {
         match action {
             Action::Reserve(wanted) => {
                 let wanted = wanted.iter().filter(|(n, _)| !self.ended.contains_key(n) && !self.partial.contains(n));
-                let item = |(n, bytes): &(u8, u64)| ReservedItem {
-                    upload_id: id(*n),
-                    session_id: None,
-                    bytes_total: *bytes,
-                    user_id: None,
-                };
-                let items: Vec<ReservedItem> = wanted.map(item).collect();
+                let items: Vec<ReservedItem> = wanted.map(|(n, bytes)| item(*n, *bytes)).collect();
                 self.append(lag, |state| {
                     let items = check_each(state, &items, &terms()).items;
                     Command::Reserve { items, until: NOW, terms: terms() }
@@ -129,7 +148,7 @@ impl World {
                 }
                 let ids: Vec<UploadId> = from.iter().map(|n| id(*n)).collect();
                 let bytes_total = ids.iter().filter_map(|id| held.reserved.get(id)).map(|it| it.bytes).sum();
-                let item = ReservedItem { upload_id: id(*n), session_id: None, bytes_total, user_id: None };
+                let item = item(*n, bytes_total);
                 self.append(lag, |_| Command::Transfer {
                     item: item.clone(),
                     from: ids.clone(),
@@ -181,6 +200,8 @@ proptest! {
             }
             let state = world.held();
             prop_assert!(state.used_bytes + state.reserved_bytes() <= LIMIT, "the limit is exceeded: {state:?}");
+            let (files, bytes) = sent(&state);
+            prop_assert!(files <= OF_LINK.max_files && bytes <= OF_LINK.max_bytes, "the link is exceeded: {state:?}");
         }
         // Finish all interrupted work.
         let open: Vec<(u8, bool)> = (0..12).map(|n| (n, false)).collect();

@@ -54,6 +54,7 @@ fn whole() -> FileUploaded {
         storage_key: "k".to_owned(),
         sniffed_mime_type: None,
         worker_id: worker(1),
+        link_id: None,
         crc32: Some(1),
     }
 }

@@ -32,6 +32,7 @@ pub(super) fn principal(claims: &Value, config: &IssuerConfig, now: Timestamp) -
         }
     }
     Some(Principal {
+        link: None,
         user_id: text(&config.claims.user)?.parse().ok()?,
         company_id,
         roles: roles(claim(claims, &config.claims.roles), config)?,

@@ -3,7 +3,7 @@
 use crate::Problem;
 use serde::{Deserialize, Serialize};
 use waybill_schema::ErrorCode;
-use waybill_schema::{CompanyId, Timestamp, UserId};
+use waybill_schema::{CompanyId, LinkId, Timestamp, UserId};
 
 /// A role in a token, which gives permissions beyond the user's own uploads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -33,9 +33,17 @@ pub struct Principal {
     pub issued_at: Option<Timestamp>,
     /// The time at which the token expires.
     pub expires_at: Timestamp,
+    /// The upload link of the user with which the request is sent, instead of a token.
+    pub link: Option<LinkId>,
 }
 
 impl Principal {
+    /// Returns the id whose rates and numbers the request counts towards: people with an upload link must not use up those of its
+    /// owner.
+    pub fn counted_as(&self) -> UserId {
+        self.link.map_or(self.user_id, |link| UserId(link.0))
+    }
+
     /// Returns `true` if the caller is the host product and not a user.
     pub fn is_host(&self) -> bool {
         self.roles.contains(&Role::Service)

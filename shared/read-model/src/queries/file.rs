@@ -60,6 +60,8 @@ pub struct File {
     #[schema(value_type = Option<String>)]
     #[serde(serialize_with = "as_word")]
     pub location: Option<serde_json::Value>,
+    /// The upload link with which the file was sent; `null` if the uploader sent it.
+    pub upload_link_id: Option<Uuid>,
     /// CRC-32 of the bytes, if it is known.
     #[serde(skip_serializing)]
     #[schema(ignore)]

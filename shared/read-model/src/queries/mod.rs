@@ -14,6 +14,7 @@ mod files;
 mod filter;
 mod find_files;
 mod history;
+mod links;
 mod objects;
 mod plans;
 mod preview;
@@ -44,6 +45,7 @@ pub use files::{
 pub use filter::{FileFilter, ScanFilter};
 pub use find_files::find_files;
 pub use history::shares_and_tokens_of;
+pub use links::{Received, UploadLink, count_links, find_link, list_links, received_with};
 pub use objects::{KeptFile, kept_files, referenced_keys};
 pub use plans::{plan_of_access, plan_of_listing};
 pub use preview::{

@@ -11,8 +11,8 @@ mod tables;
 pub(crate) use registry::TABLES;
 pub use tables::{
     ChatroomRow, CompanyRow, ContentRow, DownloadTokenRow, EventPositionsRow, FileAssociationRow, FileRow,
-    FileTotalRow, MemberRow, PartialUploadRow, QuotaReservationRow, StorageQuotaRow, ThreadRow, UploadProgressRow,
-    UploadSessionRow, UserRow,
+    FileTotalRow, MemberRow, PartialUploadRow, QuotaReservationRow, StorageQuotaRow, ThreadRow, UploadLinkRow,
+    UploadProgressRow, UploadSessionRow, UserRow,
 };
 
 use crate::ReadModelError;

@@ -14,6 +14,7 @@ macro_rules! with_tables {
             files: $crate::rows::FileRow,
             shares: $crate::rows::FileAssociationRow,
             tokens: $crate::rows::DownloadTokenRow,
+            links: $crate::rows::UploadLinkRow,
             contents: $crate::rows::ContentRow,
             sessions: $crate::rows::UploadSessionRow,
             progress: $crate::rows::UploadProgressRow,

@@ -170,6 +170,26 @@ row! {
 }
 
 row! {
+    /// An upload link. Sizes are in bytes.
+    UploadLinkRow, upload_link, key: "company_id, id", id: id, of: company_id, {
+        id: Uuid,
+        company_id: Uuid,
+        user_id: Uuid,
+        label: Option<String>,
+        expires_at: DateTime<Utc>,
+        max_files: i32,
+        max_bytes: i64,
+        max_file_bytes: Option<i64>,
+        mime_types: Option<Vec<String>>,
+        chatroom_id: Option<Uuid>,
+        thread_id: Option<Uuid>,
+        ask_name: bool,
+        created_at: DateTime<Utc>,
+        revoked_at: Option<DateTime<Utc>>,
+    }
+}
+
+row! {
     /// An object that several files of a company with equal digests refer to, or one that is compressed or was moved.
     ContentRow, content, key: "company_id, id", id: id, of: company_id, {
         company_id: Uuid,
@@ -221,6 +241,7 @@ row! {
         location: Option<serde_json::Value>,
         crc32: Option<i64>,
         plain_crc32: Option<i64>,
+        upload_link_id: Option<Uuid>,
     }
 }
 

@@ -11,8 +11,14 @@ use waybill_schema::events::ReservedItem;
 use waybill_schema::{CompanyId, Timestamp, UploadId};
 
 fn reserve(bytes_total: u64) -> Command {
-    let item = ReservedItem { upload_id: UploadId(Uuid::now_v7()), session_id: None, bytes_total, user_id: None };
-    let terms = Terms { default_limit_bytes: 0, limits: Limits::default(), open: OpenLimits::default() };
+    let item =
+        ReservedItem { upload_id: UploadId(Uuid::now_v7()), session_id: None, bytes_total, user_id: None, link: None };
+    let terms = Terms {
+        default_limit_bytes: 0,
+        limits: Limits::default(),
+        open: OpenLimits::default(),
+        links: std::collections::BTreeMap::new(),
+    };
     Command::Reserve { items: vec![item], until: Timestamp(2_000_000), terms }
 }
 

@@ -15,6 +15,7 @@ const PIECES: u64 = 2_300;
 
 fn started(company_id: CompanyId) -> UploadStarted {
     UploadStarted {
+        link_id: None,
         started: UploadDescription {
             company_id,
             uploaded_by: UserId(Uuid::from_u128(2)),

@@ -114,7 +114,7 @@ pub(super) fn upload() -> UploadId {
 pub(super) fn principal(good_for: Duration) -> Principal {
     let expires_at = Timestamp(wall_clock().0 + i64::try_from(good_for.as_millis()).unwrap());
     let (user_id, company_id) = (UserId(Uuid::from_u128(1)), CompanyId(Uuid::from_u128(2)));
-    Principal { user_id, company_id, roles: Vec::new(), issued_at: None, expires_at }
+    Principal { user_id, company_id, roles: Vec::new(), issued_at: None, expires_at, link: None }
 }
 
 /// Returns a user whose token outlives the test. A test with paused time can last many hours of the other clock.

@@ -77,7 +77,7 @@ pub(crate) async fn checksums(
 fn checksum(gateway: &web::Data<Gateway>, context: &Context, wanted: &Wanted) -> BoxFuture<'static, Option<u32>> {
     let checksums = &gateway.archives.checksums;
     let key = wanted.key();
-    // Whoever ends a reading has inserted its result before it gives up this lock.
+    // The task inserts its result and ends the reading under the same lock.
     let mut reading = checksums.reading();
     if let Some(known) = checksums.known.get(&key) {
         return futures_util::future::ready(Some(*known)).boxed();

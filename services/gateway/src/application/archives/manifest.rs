@@ -17,7 +17,7 @@ const SECRET_BYTES: usize = 32;
 /// Bytes that an item occupies in memory, about, without its name.
 const ITEM_BYTES: usize = 256;
 
-/// What an archive consists of, as JSON in the store.
+/// The list of the files of an archive, as JSON in the store.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Manifest {
     /// Digest of the secret in the URL.
@@ -93,7 +93,7 @@ impl Archive {
     }
 }
 
-/// What the URL of an archive names: the archive, its end, and a secret of 256 random bits.
+/// The secret part of the URL of an archive: its company, its id, its end and 256 random bits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ArchiveToken {
     pub(crate) company: CompanyId,

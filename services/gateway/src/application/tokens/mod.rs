@@ -80,7 +80,7 @@ impl Tokens {
         derived.unwrap_or_else(|| {
             let mut secret = [0; SECRET_BYTES];
             rand::rng().fill_bytes(&mut secret);
-            text(company, id, &secret)
+            text_of(company, id.0, &secret)
         })
     }
 
@@ -99,7 +99,7 @@ impl Tokens {
     fn derived(&self, company: CompanyId, id: TokenId, repeated_as: &[u8]) -> impl Iterator<Item = String> {
         self.secrets.iter().map(move |key| {
             let mac = key.clone().chain_update(id.0.as_bytes()).chain_update(repeated_as);
-            text(company, id, &mac.finalize().into_bytes())
+            text_of(company, id.0, &mac.finalize().into_bytes())
         })
     }
 
@@ -185,18 +185,19 @@ impl Tokens {
     }
 }
 
-/// Reads the company and the token's id from the text of a token. The caller must compare the hash of the text to find
+/// Reads the company and the id from the text of a download token or an upload link. The caller must compare the hash of the text to find
 /// out if the token is valid.
-pub(crate) fn parse(text: &str) -> Option<(CompanyId, TokenId)> {
+pub(crate) fn parse(text: &str) -> Option<(CompanyId, Uuid)> {
     let bytes = BASE64URL.decode(text).ok().filter(|bytes| bytes.len() == TOKEN_BYTES)?;
     let uuid = |from: usize| Uuid::from_slice(bytes.get(from..from + 16)?).ok();
-    Some((CompanyId(uuid(0)?), TokenId(uuid(16)?)))
+    Some((CompanyId(uuid(0)?), uuid(16)?))
 }
 
-fn text(company: CompanyId, id: TokenId, secret: &[u8]) -> String {
+/// Returns the text of a token with these 256 bits.
+pub(crate) fn text_of(company: CompanyId, id: Uuid, secret: &[u8]) -> String {
     let mut bytes = Vec::with_capacity(TOKEN_BYTES);
     bytes.extend(company.0.as_bytes());
-    bytes.extend(id.0.as_bytes());
+    bytes.extend(id.as_bytes());
     bytes.extend(secret);
     BASE64URL.encode(bytes)
 }

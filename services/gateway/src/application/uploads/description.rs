@@ -1,6 +1,7 @@
 //! Description of a file by a client, and everything that can be checked without the bytes.
 
 use crate::application::gateway::Gateway;
+use crate::application::links;
 use crate::http::metadata::text_of;
 use crate::http::problems::OrProblem;
 use waybill_api::uploads::FileFacts;
@@ -46,12 +47,19 @@ pub(crate) async fn check(
     let company = principal.company_id;
     let mime_type = media_type_of(facts)?;
     let claim = Claim { name: &facts.name, mime_type: &mime_type };
-    gateway.types(company).await?.check(claim).map_err(refused)?;
-    gateway.limits(company).await?.check_file(facts.size_bytes).map_err(refused)?;
+    let (mut types, mut limits) = (gateway.types(company).await?, gateway.limits(company).await?);
+    let (mut chatroom_id, mut thread_id) = (facts.chatroom_id.map(ChatroomId), facts.thread_id.map(ThreadId));
+    if let Some(link) = links::permitted(gateway, principal).await? {
+        link.check(facts)?;
+        (types, limits) = (link.types(types), link.limits(limits));
+        (chatroom_id, thread_id) = link.places();
+    }
+    types.check(claim).map_err(refused)?;
+    limits.check_file(facts.size_bytes).map_err(refused)?;
     let declared_sha256 = facts.sha256.as_deref().map(parse_sha256).transpose()?;
     let metadata = facts.metadata.as_ref().map(text_of).transpose()?;
-    let (chatroom_id, thread_id) = (facts.chatroom_id.map(ChatroomId), facts.thread_id.map(ThreadId));
-    gateway.check_place(principal, chatroom_id, thread_id).await?;
+    let place = gateway.check_place(principal, chatroom_id, thread_id).await;
+    place.map_err(|problem| if principal.link.is_some() { links::without_place(problem) } else { problem })?;
     let session_id = facts.session_id.map(SessionId);
     if let Some(session) = session_id {
         let aggregate = SessionAggregate { company: principal.company_id, session };

@@ -3,7 +3,7 @@
 
 use crate::application::gateway::Gateway;
 use crate::application::uploads::second::is_second;
-use crate::application::uploads::start::{loaded, reserve};
+use crate::application::uploads::start::{loaded, reserve, reserved_link};
 use crate::http::problems::{OrProblem, cleaned};
 use actix_web::dev::Payload;
 use waybill_data_plane::{PutWhole, StoredFile, StoredWhole};
@@ -32,6 +32,11 @@ impl Once<'_> {
         UploadAggregate { company: self.principal.company_id, upload: self.upload }
     }
 
+    /// Returns the start of an ordinary upload.
+    fn started(&self) -> UploadStarted {
+        UploadStarted { link_id: self.principal.link, ..self.start.clone() }
+    }
+
     /// Loads the upload, because an earlier request with the same idempotency key may have stored the file.
     pub(crate) async fn loaded(&self) -> Result<Loaded<State>, Problem> {
         loaded(self.gateway, &self.aggregate(), self.is_repeatable).await
@@ -45,6 +50,7 @@ impl Once<'_> {
             session_id: started.session_id,
             bytes_total: started.size_bytes,
             user_id: Some(started.uploaded_by),
+            link: reserved_link(self.principal),
         };
         reserve(self.gateway, self.principal, self.context, item, self.is_repeatable).await
     }
@@ -60,7 +66,7 @@ impl Once<'_> {
         loaded: &mut Loaded<State>,
         reserved: Position,
     ) -> Result<bool, Problem> {
-        let request = PutWhole { upload: self.upload, start: self.start.clone(), reserved, request: self.request };
+        let request = PutWhole { upload: self.upload, start: self.started(), reserved, request: self.request };
         match self.gateway.workers.put_whole(request, payload).await? {
             StoredWhole::Begun(_) => Ok(false),
             StoredWhole::File(stored) => self.record(stored, loaded, reserved).await.map(|()| true),
@@ -79,6 +85,7 @@ impl Once<'_> {
             storage_key: stored.storage_key,
             sniffed_mime_type: stored.sniffed_mime_type,
             worker_id: stored.worker_id,
+            link_id: self.principal.link,
             crc32: stored.crc32,
         };
         let done = self.execute(loaded, reserved, Command::UploadWhole(uploaded)).await;
@@ -97,7 +104,7 @@ impl Once<'_> {
         loaded: &mut Loaded<State>,
         reserved: Position,
     ) -> Result<Option<Position>, Problem> {
-        let start = Command::Start(self.start.clone());
+        let start = Command::Start(self.started());
         let done = self.execute(loaded, reserved, start).await.or_problem("starting an upload")?;
         Ok(done.event.is_some().then_some(done.position))
     }

@@ -6,7 +6,7 @@ use waybill_domain::limits::{RESERVATION_STEP_BYTES, UNKNOWN_PART_BYTES};
 use waybill_domain::upload::{Command, State};
 use waybill_http_kit::{Principal, Problem};
 use waybill_repository::{Context, Loaded, UploadAggregate};
-use waybill_schema::events::{ReservedItem, UploadDescription, UploadKind, UploadStarted};
+use waybill_schema::events::{ReservedItem, ReservedLink, UploadDescription, UploadKind, UploadStarted};
 use waybill_schema::{Causation, Position, UploadId};
 
 /// Route name for idempotency keys. `POST /v1/files` uses the same name, so that a client can continue an interrupted
@@ -42,8 +42,13 @@ pub(crate) async fn loaded(
     }
 }
 
+/// Returns the upload link of the principal, for the reservation of what is sent with it.
+pub(crate) fn reserved_link(principal: &Principal) -> Option<ReservedLink> {
+    principal.link.map(|link_id| ReservedLink { link_id, expires_at: principal.expires_at })
+}
+
 /// Returns the space that a new upload reserves. An upload of unknown length reserves only its first step.
-pub(crate) fn space_of(upload_id: UploadId, upload_start: &UploadStarted) -> ReservedItem {
+pub(crate) fn space_of(principal: &Principal, upload_id: UploadId, upload_start: &UploadStarted) -> ReservedItem {
     let size_bytes = upload_start.started.size_bytes;
     let step = match (upload_start.length_deferred, &upload_start.kind) {
         (false, _) => size_bytes,
@@ -52,7 +57,7 @@ pub(crate) fn space_of(upload_id: UploadId, upload_start: &UploadStarted) -> Res
     };
     let bytes_total = size_bytes.min(step);
     let UploadDescription { session_id, uploaded_by, .. } = upload_start.started;
-    ReservedItem { upload_id, session_id, bytes_total, user_id: Some(uploaded_by) }
+    ReservedItem { upload_id, session_id, bytes_total, user_id: Some(uploaded_by), link: reserved_link(principal) }
 }
 
 /// Reserves the space and starts the upload.
@@ -64,7 +69,7 @@ pub(crate) async fn start_now(
     upload_start: UploadStarted,
     is_repeatable: bool,
 ) -> Result<Position, Problem> {
-    let item = space_of(upload, &upload_start);
+    let item = space_of(principal, upload, &upload_start);
     let reserved = reserve(gateway, principal, context, item, is_repeatable).await?;
     begin(gateway, principal, context, upload, upload_start, reserved, is_repeatable).await
 }
@@ -82,7 +87,7 @@ pub(crate) async fn begin(
     let aggregate = UploadAggregate { company: principal.company_id, upload };
     let mut known = if is_repeatable { Loaded::default() } else { Loaded::of_new() };
     let context = Context { causation: Causation::Event(reserved), ..context.clone() };
-    let start = Command::Start(upload_start);
+    let start = Command::Start(UploadStarted { link_id: principal.link, ..upload_start });
     let done = gateway.repository.execute_from(&aggregate, &mut known, start, &context).await;
     Ok(done.or_problem("starting an upload")?.position)
 }

@@ -175,6 +175,7 @@ impl Appending<'_> {
         let bytes = PutBytes {
             company: asked.principal.company_id,
             user: asked.principal.user_id,
+            link: asked.principal.link,
             upload: *upload,
             range: ByteRange { from: bringing.offset, to: bringing.offset + content_length.unwrap_or(room) },
             checksum: *checksum,

@@ -62,10 +62,11 @@ pub(crate) async fn create(asked: &Asked, concat: &str, metadata: &Metadata) -> 
         length_deferred: false,
         kind: UploadKind::Final { partials: partials.clone(), upload_concat: concat.to_owned() },
         upload_metadata: asked.upload_metadata()?.map(str::to_owned),
+        link_id: asked.principal.link,
     };
     let (gateway, principal) = (&asked.gateway, &asked.principal);
     let upload = id_of(asked, &start).await?;
-    let item = space_of(upload, &start);
+    let item = space_of(principal, upload, &start);
     let reserved = gateway.reserver.transfer(principal.company_id, &item, &partials, &context).await?;
     begin(gateway, principal, &context, upload, start, reserved, false).await?;
     // If this process dies here, a worker claims the partial uploads. They are claimed here too, so that the client

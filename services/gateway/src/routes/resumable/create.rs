@@ -1,5 +1,6 @@
 //! `POST /tus/`: creates an upload, with or without its first bytes.
 
+use crate::application::links;
 use crate::application::uploads::description::check;
 use crate::http::request_body::{content_length, refuse_encoding, refuse_forms};
 use crate::routes::resumable::append::checksum;
@@ -67,7 +68,7 @@ pub(crate) async fn create(asked: &Asked, payload: Payload) -> Result<HttpRespon
         asked.dialect.say_progress(&mut answer, appended.offset, appended.is_complete);
     }
     if asked.dialect != Dialect::Tus {
-        let max_bytes = asked.gateway.limits(asked.principal.company_id).await?.max_file_bytes;
+        let max_bytes = links::limits(&asked.gateway, &asked.principal).await?.max_file_bytes;
         set(&mut answer, "upload-limit", limits(max_bytes, asked.gateway.settings.upload_lifetime_ms()));
     } else if start.kind == UploadKind::Partial {
         set(&mut answer, "upload-concat", "partial");
@@ -124,9 +125,15 @@ pub(crate) async fn start(
     length: Option<u64>,
     kind: UploadKind,
 ) -> Result<UploadStarted, Problem> {
-    let max_bytes = asked.gateway.limits(asked.principal.company_id).await?.max_file_bytes;
+    let max_bytes = links::limits(&asked.gateway, &asked.principal).await?.max_file_bytes;
     let facts = facts(asked, metadata, length.unwrap_or(max_bytes))?;
     let started = check(&asked.gateway, &asked.principal, &asked.context(), &facts).await?;
     let upload_metadata = asked.upload_metadata()?.map(str::to_owned);
-    Ok(UploadStarted { started, length_deferred: length.is_none(), kind, upload_metadata })
+    Ok(UploadStarted {
+        started,
+        length_deferred: length.is_none(),
+        kind,
+        upload_metadata,
+        link_id: asked.principal.link,
+    })
 }

@@ -26,7 +26,7 @@ use waybill_object_store::presign::Presign;
 use waybill_read_model::queries::File;
 use waybill_repository::Context;
 use waybill_schema::ErrorCode;
-use waybill_schema::{Actor, Sha256Digest, UploadId, names};
+use waybill_schema::{Actor, Sha256Digest, TokenId, UploadId, names};
 use waybill_service_kit::{new_id, now};
 
 routes!(download);
@@ -68,6 +68,7 @@ pub(crate) async fn download(
 ) -> Result<HttpResponse, Problem> {
     let not_found = || Problem::not_found("token");
     let (company, token) = parse(&path).ok_or_else(not_found)?;
+    let token = TokenId(token);
     let kept = gateway.tokens.get(company, token);
     let is_it = |known: Sha256Digest| bool::from(known.0.ct_eq(&hash(&path).0));
     // A wrong text of a known token costs neither a read of the log nor a wait for other downloads.

@@ -91,6 +91,7 @@ async fn take_chunk(
     let bytes = PutBytes {
         company: principal.company_id,
         user: principal.user_id,
+        link: principal.link,
         upload,
         range,
         checksum: sha256_of(request, "Content-Digest")?.map(Into::into),

@@ -4,6 +4,7 @@
 use crate::application::gateway::Gateway;
 use crate::application::growing;
 use crate::application::idempotency::Idempotency;
+use crate::application::links;
 use crate::application::uploads::description::check;
 use crate::application::uploads::end::finish;
 use crate::application::uploads::once;
@@ -54,7 +55,7 @@ pub(crate) struct Incoming {
 impl Sender {
     /// Returns the maximum size in bytes of a file of this company.
     pub(crate) async fn most_bytes(&self) -> Result<u64, Problem> {
-        Ok(self.gateway.limits(self.principal.company_id).await?.max_file_bytes)
+        Ok(links::limits(&self.gateway, &self.principal).await?.max_file_bytes)
     }
 
     /// Checks the description of a file before its bytes are read.
@@ -193,6 +194,7 @@ impl Incoming {
         PutBytes {
             company: self.principal.company_id,
             user: self.principal.user_id,
+            link: self.principal.link,
             upload: self.upload,
             range: ByteRange { from: 0, to: self.started.size_bytes },
             checksum: None,

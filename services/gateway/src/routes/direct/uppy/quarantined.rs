@@ -2,6 +2,7 @@
 
 use crate::application::gateway::Gateway;
 use crate::application::idempotency::Idempotency;
+use crate::application::links;
 use crate::application::uploads::description::check;
 use crate::application::uploads::end::cancel_upload;
 use crate::application::uploads::start::start_now;
@@ -53,7 +54,7 @@ impl Asked {
     pub(crate) async fn start(&self, described: &Described) -> Result<Quarantined, Problem> {
         let (gateway, principal, request) = (&self.gateway, &self.principal, &self.request);
         gateway.check_direct()?;
-        let facts = described.facts(gateway.limits(principal.company_id).await?.max_file_bytes)?;
+        let facts = described.facts(links::limits(gateway, principal).await?.max_file_bytes)?;
         let started = check(gateway, principal, &self.context, &facts).await?;
         let body = serde_json::to_vec(&facts).map_err(|_| Problem::internal())?;
         let upload = UploadId(gateway.idempotency.id_for(request, principal, "uppy", &body).await?);
@@ -64,6 +65,7 @@ impl Asked {
             length_deferred: described.size_bytes().is_none(),
             kind: UploadKind::Quarantine { quarantine_key: key.clone() },
             upload_metadata: None,
+            link_id: principal.link,
         };
         start_now(gateway, principal, &self.context, upload, start, is_repeatable).await?;
         let aggregate = UploadAggregate { company: principal.company_id, upload };
