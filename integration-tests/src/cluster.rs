@@ -199,6 +199,11 @@ impl Cluster {
         self.backing.client_for(&self.url(), company, &[Role::Admin, Role::Auditor])
     }
 
+    /// Returns a client for a new user of `company` without roles.
+    pub fn user_of(&self, company: CompanyId) -> Client {
+        self.backing.client_for(&self.url(), company, &[])
+    }
+
     /// Returns the proxies between all roles and their servers.
     ///
     /// # Panics

@@ -164,6 +164,7 @@ error_codes! {
     UploadExpired "upload_expired" [] "`error_code` of an upload that nobody continued in time" "";
     UploadKind "upload_kind" [403, 409] "The bytes of this upload arrive in another way" "";
     UserRequired "user_required" [403] "A service token cannot act as a user" "";
+    UserLimitExceeded "user_limit_exceeded" [413] "The files and open uploads of the user would exceed the limit that an administrator set for users. Delete files, or ask an administrator" "`storage_used_bytes`, `storage_reserved_bytes`, `storage_limit_bytes`, all of the user";
     UserSpaceExceeded "user_space_exceeded" [413] "The open uploads of one user would reserve more than the user's share of the company's quota (`WAYBILL_USER_RESERVED_PERCENT`). Complete or cancel uploads first" "`limit_bytes`";
     VersionRefused "version_refused" [412] "Send `Tus-Resumable: 1.0.0`" "";
     WrongListener "wrong_listener" [403] "The host product has an address of its own (`WAYBILL_HOST_ADDR`), and the request came to the other address" "";

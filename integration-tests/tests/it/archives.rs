@@ -287,9 +287,10 @@ async fn an_archive_breaks_off_if_a_right_ends_while_it_is_sent() {
     let first = room.anna.post_file(&query, large.clone()).await;
     assert!([201, 202].contains(&first.status), "{first:?}");
     room.anna.file_with_status(&first.text("file_id"), "COMPLETED").await;
-    let second = room.file("b.txt").await;
+    // Small files around a large one are read before their turn.
+    let (before, second) = (room.file("0.txt").await, room.file("b.txt").await);
     room.ben.get_after(&room.listing(), &second).await.expect(200);
-    let ids = json!([first.text("file_id"), second.text("file_id")]);
+    let ids = json!([before.text("file_id"), first.text("file_id"), second.text("file_id")]);
     let made = make(&room.ben, json!({ "file_ids": ids })).await;
     let mut answer = read(Method::GET, &made.url, &[]).await;
     let mut received = answer.chunk().await.unwrap().unwrap().len() as u64;

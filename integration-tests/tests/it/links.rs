@@ -126,13 +126,20 @@ async fn a_link_uploads_by_every_protocol_and_does_nothing_else() {
                 .join("/");
             let method: Method = method.to_uppercase().parse().unwrap();
             let answer = made.client.request(method.clone(), &path).json(&json!({})).send().await.unwrap();
-            assert!([401, 403].contains(&answer.status().as_u16()), "{method} {path}: {}", answer.status());
+            let status = answer.status().as_u16();
+            let code = answer.bytes().await.unwrap();
+            let is_refused = method == Method::HEAD || String::from_utf8_lossy(&code).contains("link_forbidden");
+            assert!(status == 403 && is_refused, "{method} {path}: {status}");
             refused += 1;
         }
     }
     assert!(refused > 30, "{refused}");
     made.client.get("/v1/files").await.refused(403, "link_forbidden");
     made.client.get(&format!("/v1/files/{own}/content")).await.refused(403, "link_forbidden");
+    // tus reads files from the URL of the upload.
+    let sent = begin(&made.client, &file("sent.bin", "", b"secret"), "bytes").await.unwrap();
+    owner.file_with_status(&sent, "COMPLETED").await;
+    made.client.get(&format!("/tus/{sent}")).await.refused(403, "link_forbidden");
     // An upload of the owner is not one of the link.
     made.client.get(&format!("/v1/uploads/{running}")).await.refused(404, "not_found");
     made.client.put_chunk(&running, 0, vec![0; 100]).await.refused(404, "not_found");
@@ -176,6 +183,49 @@ async fn concurrent_starts_at_the_limit_of_a_link_are_counted_exactly() {
         eventually("the cancelled upload to be given back", again).await;
         made.client.start(100).await.refused(413, "link_exhausted");
     }
+    cluster.finish().await;
+}
+
+/// The same for the limit of a user, which counts files, open uploads, and what others send with links of the user.
+#[tokio::test(flavor = "multi_thread")]
+async fn concurrent_starts_at_the_limit_of_a_user_are_counted_exactly() {
+    let cluster = Cluster::start(Counts { each: 2, ..Counts::default() }).await;
+    let admin = cluster.client();
+    let company = admin.principal.company_id;
+    let user = cluster.user_of(company);
+    let urls: Vec<String> = cluster.gateways.iter().map(|gateway| format!("http://{}", gateway.addr())).collect();
+    let file = user.post_file("name=a.txt", vec![1; 250]).await.expect(201).text("file_id");
+    let path = |what: &str| format!("/v1/admin/companies/{company}{what}");
+    let of_user = path(&format!("/users/{}/quota", user.principal.user_id));
+    admin.put(&path("/user-quota"), &json!({ "user_limit_bytes": 1_300 })).await.expect(200);
+    let link = link(&user, json!({})).await;
+    let starts = (0..50_usize).map(|n| {
+        let client = if n % 3 == 0 { link.client.at(urls[n % 2].clone()) } else { user.at(urls[n % 2].clone()) };
+        async move {
+            let facts = json!({ "name": "a", "size_bytes": 100 });
+            client.send_until_done(|| client.request(Method::POST, "/v1/uploads").json(&facts)).await
+        }
+    });
+    let answers = join_all(starts).await;
+    assert_eq!(answers.iter().filter(|answer| answer.status == 201).count(), 10);
+    let others = answers.iter().filter(|answer| answer.status != 201);
+    others.for_each(|answer| assert_eq!((answer.status, &answer.body["code"]), (413, &json!("user_limit_exceeded"))));
+    let quota = user.get("/v1/quota/user").await.expect(200).body;
+    let expected = json!({ "user_limit_bytes": 1_300, "user_used_bytes": 250, "user_reserved_bytes": 1_000 });
+    assert_eq!(quota, expected);
+    assert_eq!(admin.get(&of_user).await.expect(200).body, expected);
+    // Others have limits of their own, and a single user can have another one.
+    admin.start(1_300).await.expect(201);
+    admin.put(&of_user, &json!({ "user_limit_bytes": 1_350 })).await.expect(200);
+    user.start(100).await.expect(201);
+    user.start(100).await.refused(413, "user_limit_exceeded");
+    // A purged file gives its bytes back.
+    admin.delete(&format!("/v1/files/{file}?purge=true")).await.expect(204);
+    eventually("the bytes to be given back", || async { (user.start(100).await.status == 201).then_some(()) }).await;
+    user.put(&of_user, &json!({ "user_limit_bytes": null })).await.refused(403, "role_required");
+    admin.put(&path("/user-quota"), &json!({ "user_limit_bytes": u64::MAX })).await.refused(422, "limit_invalid");
+    let unknown = path(&format!("/users/{}/quota", Uuid::now_v7()));
+    admin.put(&unknown, &json!({ "user_limit_bytes": 1 })).await.refused(404, "not_found");
     cluster.finish().await;
 }
 
@@ -283,11 +333,37 @@ async fn a_link_ends_and_what_has_started_continues() {
     assert_eq!(listed.body["items"][0]["id"], made.id);
     assert!(listed.body["items"][0]["revoked_at"].is_string());
 
-    // The time of the start counts.
-    let short = link(&room.anna, json!({ "expires_in_s": 1 })).await;
-    let started = short.client.start(5).await.expect(201).text("upload_id");
+    // The time of the start counts, also for a repeated request and for the parts of a file.
+    let short = link(&room.anna, json!({ "expires_in_s": 2 })).await;
+    let key = Uuid::now_v7().to_string();
+    let start = || {
+        let request = short.client.request(Method::POST, "/v1/uploads").header("Idempotency-Key", &key);
+        request.json(&json!({ "name": "a.txt", "size_bytes": 5 }))
+    };
+    let started = short.client.send(start()).await.expect(201).text("upload_id");
+    let tus = |method: Method, path: &str| short.client.request(method, path).header("Tus-Resumable", "1.0.0");
+    let mut parts = Vec::new();
+    for part in ["hel", "lo"] {
+        let created = tus(Method::POST, "/tus/").header("Upload-Concat", "partial").header("Upload-Length", part.len());
+        let created = created.send().await.unwrap();
+        assert_eq!(created.status(), 201);
+        let path = created.headers()["location"].to_str().unwrap().to_owned();
+        let path = path.strip_prefix(stack.url()).unwrap_or(&path).to_owned();
+        let patched = tus(Method::PATCH, &path).header("Upload-Offset", 0);
+        let patched =
+            patched.header("Content-Type", "application/offset+octet-stream").body(part).send().await.unwrap();
+        assert_eq!(patched.status(), 204);
+        parts.push(path);
+    }
     eventually("the link to expire", || async { (short.client.start(5).await.status == 410).then_some(()) }).await;
     short.client.put_chunk(&started, 0, "hello").await.expect(200);
+    assert_eq!(short.client.send(start()).await.expect(201).text("upload_id"), started);
+    let whole = tus(Method::POST, "/tus/").header("Upload-Concat", format!("final;{}", parts.join(" ")));
+    let whole = whole.send().await.unwrap();
+    assert_eq!(whole.status(), 201);
+    let id = whole.headers()["location"].to_str().unwrap().rsplit('/').next().unwrap().to_owned();
+    room.anna.file_with_status(&id, "COMPLETED").await;
+    assert_eq!(room.anna.content(&id).await, b"hello");
 
     // A member who leaves the chatroom cannot let others send files there.
     let made = link(&room.anna, json!({ "chatroom_id": room.chatroom })).await;
@@ -298,6 +374,7 @@ async fn a_link_ends_and_what_has_started_continues() {
     room.keep(Keep::Delete, &room.member(&room.anna)).await;
     eventually("the link to end", || async { (made.client.start(5).await.status == 410).then_some(()) }).await;
     made.client.start(5).await.refused(410, "link_ended");
+    assert_eq!(described(&made.url).await.0, 410);
     let made = link(&room.ben, json!({})).await;
     room.keep(Keep::Delete, &format!("/users/{}", room.ben.principal.user_id)).await;
     eventually("the link to end", || async { (made.client.start(5).await.status == 410).then_some(()) }).await;

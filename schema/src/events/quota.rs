@@ -203,6 +203,15 @@ pub struct QuotaSettledV1 {
     pub items: Vec<SettledItem>,
 }
 
+/// Used bytes of one file in the second version of the events.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleasedItemV2 {
+    /// The file.
+    pub file_id: FileId,
+    /// Bytes that the quota gets back.
+    pub bytes: u64,
+}
+
 /// Used bytes of one file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReleasedItem {
@@ -210,16 +219,43 @@ pub struct ReleasedItem {
     pub file_id: FileId,
     /// Bytes that the quota gets back.
     pub bytes: u64,
+    /// The user that uploaded the file, who gets the bytes back, too. Earlier versions have no user.
+    pub user_id: Option<UserId>,
+}
+
+/// The bytes of purged files were given back. The second version does not name their users.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuotaReleasedV2 {
+    /// One entry per file, at most 64.
+    pub items: Vec<ReleasedItemV2>,
+    /// Files of earlier releases whose own events now contain `FileSpaceReleased`. The quota forgets them.
+    pub recorded: Vec<FileId>,
 }
 
 /// The bytes of purged files were given back. The quota remembers these files until `FileSpaceReleased` is among the
 /// events of the file. Repeated attempts therefore give the bytes back only once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct QuotaReleasedV2 {
+pub struct QuotaReleasedV3 {
     /// One entry per file, at most 64.
     pub items: Vec<ReleasedItem>,
     /// Files of earlier releases whose own events now contain `FileSpaceReleased`. The quota forgets them.
     pub recorded: Vec<FileId>,
+}
+
+impl From<QuotaReleasedV2> for QuotaReleasedV3 {
+    fn from(released: QuotaReleasedV2) -> Self {
+        let item = |ReleasedItemV2 { file_id, bytes }| ReleasedItem { file_id, bytes, user_id: None };
+        Self { items: released.items.into_iter().map(item).collect(), recorded: released.recorded }
+    }
+}
+
+/// The limit of a user, or of all users of the company, was set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuotaUserLimitSetV1 {
+    /// The user. `None` for all users that have no limit of their own.
+    pub user_id: Option<UserId>,
+    /// The limit in bytes. `None` removes it.
+    pub limit_bytes: Option<u64>,
 }
 
 /// The used bytes of the company were counted again, from the events of its files.
@@ -243,7 +279,8 @@ aggregate_events! {
         QuotaRaised, 1 => QuotaRaisedV1;
         QuotaTransferred, 3 => QuotaTransferredV3, before: 1 => QuotaTransferredV1, 2 => QuotaTransferredV2;
         QuotaSettled, 1 => QuotaSettledV1;
-        QuotaReleased, 2 => QuotaReleasedV2;
+        QuotaReleased, 3 => QuotaReleasedV3, before: 2 => QuotaReleasedV2;
+        QuotaUserLimitSet, 1 => QuotaUserLimitSetV1;
         QuotaRecalculated, 1 => QuotaRecalculatedV1;
     }
 }

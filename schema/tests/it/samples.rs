@@ -181,6 +181,7 @@ pub(crate) fn earlier() -> Vec<(&'static str, u16, Event)> {
         ("FileUploaded.v1", 1, FileUploadedV3::from(uploaded()).into()),
         ("FileUploaded.v2", 2, FileUploadedV3::from(uploaded_with_metadata()).into()),
         ("FileVerified.v1", 1, FileVerifiedV2::from(verified()).into()),
+        ("QuotaReleased.v2", 2, QuotaReleasedV3::from(released()).into()),
         ("QuotaReserved.v2", 2, QuotaReservedV3::from(reserved_for_user()).into()),
         ("QuotaTransferred.v2", 2, QuotaTransferredV3::from(transferred_for_user()).into()),
         ("QuotaReserved.v1", 1, QuotaReservedV3::from(reserved()).into()),
@@ -224,6 +225,10 @@ fn reserved_for_user() -> QuotaReservedV2 {
 fn transferred_for_user() -> QuotaTransferredV2 {
     let from = vec![UploadId(uuid(7)), UploadId(uuid(8))];
     QuotaTransferredV2 { item: for_user(77), from, until: Timestamp(1_764_000_300_000) }
+}
+
+fn released() -> QuotaReleasedV2 {
+    QuotaReleasedV2 { items: vec![ReleasedItemV2 { file_id: upload(), bytes: 77 }], recorded: vec![UploadId(uuid(7))] }
 }
 
 fn link_made() -> UploadLinkMadeV1 {
@@ -403,12 +408,16 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
             .into(),
         ),
         (
-            "QuotaReleased.v2",
-            QuotaReleasedV2 {
-                items: vec![ReleasedItem { file_id: upload(), bytes: 77 }],
+            "QuotaReleased.v3",
+            QuotaReleasedV3 {
+                items: vec![ReleasedItem { file_id: upload(), bytes: 77, user_id: Some(UserId(uuid(2))) }],
                 recorded: vec![UploadId(uuid(7))],
             }
             .into(),
+        ),
+        (
+            "QuotaUserLimitSet.v1",
+            QuotaUserLimitSetV1 { user_id: Some(UserId(uuid(2))), limit_bytes: Some(1 << 30) }.into(),
         ),
         (
             "QuotaRecalculated.v1",

@@ -26,7 +26,7 @@ const WRITE_WITHIN: Duration = Duration::from_secs(5);
     responses(
         (status = 101, description = "Switching to WebSocket"),
         (status = 401, description = "`token_missing`, `token_invalid`, `ticket_invalid`"),
-        (status = 403, description = "`origin_refused`, `not_registered`, `user_required`"),
+        (status = 403, description = "`origin_refused`, `not_registered`, `user_required`, `link_forbidden`"),
         (status = 429, description = "`too_many_requests`, `too_many_at_once`: try again after `Retry-After`"),
         (status = 400, description = "`upgrade_required`: the request is not a WebSocket handshake (RFC 6455)"),
     ),
@@ -52,6 +52,10 @@ pub(crate) async fn connect(
         None => Principal::extract(&request).await?,
     };
     principal.require_user()?;
+    if principal.link.is_some() {
+        let detail = "an upload link only permits to upload files; connect with the token of a user";
+        return Err(Problem::new(403, ErrorCode::LinkForbidden, detail).into());
+    }
     check_standing(&fanout, &principal).await?;
     if fanout.shutdown.is_triggered() {
         return Err(Problem::unavailable("this server is stopping; connect again").into());

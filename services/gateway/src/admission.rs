@@ -59,32 +59,35 @@ pub(crate) async fn admit<B: MessageBody>(
         return next.call(request).await.map(ServiceResponse::map_into_left_body);
     };
     let id = gateway.admission.identify(&request);
-    let principal = match links::text_in(request.headers()).map(str::to_owned) {
-        Some(text) => links::authenticate(&gateway, &text).await.map(Some),
+    let link = links::text_in(request.headers()).map(str::to_owned);
+    let has_link = link.is_some();
+    let principal = match link {
+        // A link is looked up in the log, so the rate of the address comes first.
+        Some(text) => match gateway.admission.check(id, None, true) {
+            Ok(()) => links::authenticate(&gateway, &text).await.map(Some),
+            Err(problem) => Err(problem),
+        },
         None => Ok(Principal::extract(request.request()).await.ok()),
-    };
-    let (principal, unknown_link) = match principal {
-        Ok(principal) => (principal, None),
-        Err(problem) => (None, Some(problem)),
     };
     let api = request.app_data::<web::Data<Api>>();
     let route = api.map(|api| api.properties_of(request.match_pattern().as_deref())).unwrap_or_default();
     let secret_prefix = api.and_then(|api| api.secret_prefix_of(request.path()));
     // A link to download a file needs no other credentials than its path, and a WebSocket no others than its ticket.
     let is_in_header = route.token_in_path == TokenInPath::InHeader;
-    let has_secret = secret_prefix.is_some() || is_in_header || has_ticket(request.headers());
+    let has_secret = secret_prefix.is_some() || is_in_header || has_link || has_ticket(request.headers());
     let path = secret_prefix.map_or_else(|| request.path().to_owned(), |prefix| format!("{prefix}…"));
-    let attempt = principal.as_ref().map(|principal| Attempt {
+    let attempt = principal.as_ref().ok().and_then(Option::as_ref).map(|principal| Attempt {
         company_id: principal.company_id,
-        user_id: principal.user_id,
+        // The id of an upload link, so that nobody takes its refusals for those of its owner.
+        user_id: principal.counted_as(),
         address: id.address,
         request_id: id.id,
         method: request.method().as_str().to_owned(),
         path,
     });
-    let passed = match unknown_link {
-        Some(problem) => gateway.admission.check(id, None, false).and(Err(problem)),
-        None => pass(&gateway, &request, route, id, has_secret, principal).await,
+    let passed = match principal {
+        Ok(principal) => pass(&gateway, &request, route, id, has_secret, principal).await,
+        Err(problem) => Err(problem),
     };
     let response = match passed {
         // The slot is kept until the handler has read the body.
@@ -144,7 +147,10 @@ async fn pass(
             "the request has several Host headers; send exactly one",
         ));
     }
-    gateway.admission.check(id, principal.as_ref(), has_secret)?;
+    // The rate of the address was checked before the link was looked up.
+    if principal.as_ref().is_none_or(|principal| principal.link.is_none()) {
+        gateway.admission.check(id, principal.as_ref(), has_secret)?;
+    }
     if principal.is_some() || has_secret {
         let kind = request.app_data::<web::Data<ListenerKind>>().map_or(ListenerKind::Shared, |kind| ***kind);
         kind.check(principal.as_ref())?;

@@ -15,6 +15,25 @@ pub struct LimitBody {
     pub storage_limit_bytes: u64,
 }
 
+/// Limit of the bytes of a user, or of each user of a company.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UserLimitBody {
+    /// Bytes that the files and open uploads of a user may have together, at most 2^63 - 1; `null` for no limit.
+    pub user_limit_bytes: Option<u64>,
+}
+
+/// The limit of a user, and the bytes that count towards it.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, ToSchema)]
+pub struct UserQuota {
+    /// Bytes that the files and open uploads of the user may have together; `null` for no limit.
+    pub user_limit_bytes: Option<u64>,
+    /// Bytes of the verified files that the user uploaded or received with upload links.
+    pub user_used_bytes: u64,
+    /// Bytes that open uploads of the user have reserved.
+    pub user_reserved_bytes: u64,
+}
+
 /// The quota of a company.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct QuotaBody {

@@ -19,6 +19,7 @@ pub fn refused(refusal: Refusal) -> Problem {
         | Refusal::SizeExceeded { .. }
         | Refusal::QuotaExceeded { .. }
         | Refusal::UserSpaceExceeded { .. }
+        | Refusal::UserLimitExceeded { .. }
         | Refusal::LinkExhausted { .. }
         | Refusal::MetadataTooLarge
         | Refusal::SessionTooLarge { .. } => 413,
@@ -53,7 +54,8 @@ fn describe(refusal: Refusal, members: &mut Members) {
         }
         Refusal::OffsetMismatch { offset } => members.offset_bytes = Some(offset),
         Refusal::PieceTooSmall { least_bytes, .. } => members.least_bytes = Some(least_bytes),
-        Refusal::QuotaExceeded { used_bytes, reserved_bytes, limit_bytes, .. } => {
+        Refusal::QuotaExceeded { used_bytes, reserved_bytes, limit_bytes, .. }
+        | Refusal::UserLimitExceeded { used_bytes, reserved_bytes, limit_bytes, .. } => {
             members.storage_used_bytes = Some(used_bytes);
             members.storage_reserved_bytes = Some(reserved_bytes);
             members.storage_limit_bytes = Some(limit_bytes);

@@ -87,6 +87,21 @@ pub enum Refusal {
         /// Bytes of these files together.
         left_bytes: u64,
     },
+    /// The limit of the user does not suffice.
+    #[error(
+        "{requested_bytes} more bytes exceed the limit of {limit_bytes} bytes of the user, who uses {used_bytes} bytes and has \
+         {reserved_bytes} bytes in open uploads. Delete files, or ask an administrator to raise the limit."
+    )]
+    UserLimitExceeded {
+        /// The requested bytes.
+        requested_bytes: u64,
+        /// Bytes of the files of the user.
+        used_bytes: u64,
+        /// Bytes of the open uploads of the user.
+        reserved_bytes: u64,
+        /// The limit in bytes, inclusive.
+        limit_bytes: u64,
+    },
     /// The open uploads of the user would need too much of the quota of the company.
     #[error(
         "{requested_bytes} more bytes exceed the limit of {limit_bytes} bytes for the open uploads of one user, which have \
@@ -292,6 +307,7 @@ impl Refusal {
             Self::TokenEnded { .. } => ErrorCode::TokenEnded,
             Self::DownloadRunning => ErrorCode::DownloadRunning,
             Self::UserSpaceExceeded { .. } => ErrorCode::UserSpaceExceeded,
+            Self::UserLimitExceeded { .. } => ErrorCode::UserLimitExceeded,
             Self::TooManyUploads { .. } => ErrorCode::TooManyUploads,
             Self::ShareInvalid { .. } => ErrorCode::AssociationInvalid,
             Self::ShareExists => ErrorCode::AssociationExists,

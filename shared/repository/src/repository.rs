@@ -129,6 +129,21 @@ impl Repository {
         })
     }
 
+    /// Applies `look` to the current state of a quota, which can be large.
+    ///
+    /// # Errors
+    /// The errors of [`Self::quota`].
+    pub fn look_at_quota<'a, T: Send + 'a>(
+        &'a self,
+        company: CompanyId,
+        look: impl FnOnce(&quota::State) -> T + Send + 'a,
+    ) -> BoxFuture<'a, Result<T, ExecuteError>> {
+        Box::pin(async move {
+            let mut held = self.hold_quota(company).await?;
+            Ok(look(held.look().await?))
+        })
+    }
+
     /// Waits for the right to change the quota of a company, for commands that need more than [`Self::execute`].
     ///
     /// # Errors

@@ -7,7 +7,8 @@ use waybill_domain::directory::{Command, State, check_all};
 use waybill_http_kit::{Principal, Problem, RequestId, Role};
 use waybill_repository::Context;
 use waybill_schema::ErrorCode;
-use waybill_schema::{Actor, CompanyId, Position};
+use waybill_schema::events::QuotaUserLimitSet;
+use waybill_schema::{Actor, CompanyId, Position, UserId};
 use waybill_service_kit::now;
 
 /// Permission to manage the directory of a company, with the context for the events.
@@ -95,4 +96,36 @@ pub(crate) async fn set_limit(
         return Err(Problem::not_found("company"));
     }
     gateway.reserver.set_limit(by.company, storage_limit_bytes, by.is_host, &by.context).await
+}
+
+/// Sets the limit of a user, or of all users that have no limit of their own.
+///
+/// # Errors
+/// 422 `limit_invalid`; 404 if the directory has no such company or user.
+pub(crate) async fn set_user_limit(
+    gateway: &Gateway,
+    by: &Administration,
+    user_id: Option<UserId>,
+    limit_bytes: Option<u64>,
+) -> Result<Position, Problem> {
+    if limit_bytes.is_some_and(|bytes| i64::try_from(bytes).is_err()) {
+        let text = "user_limit_bytes must be at most 9223372036854775807";
+        return Err(Problem::new(422, ErrorCode::LimitInvalid, text));
+    }
+    check_known(gateway, by.company, user_id).await?;
+    let set = QuotaUserLimitSet { user_id, limit_bytes };
+    gateway.reserver.set_user_limit(by.company, set, &by.context).await
+}
+
+/// Checks that the company is open, and that it has this user.
+///
+/// # Errors
+/// 404.
+pub(crate) async fn check_known(gateway: &Gateway, company: CompanyId, user: Option<UserId>) -> Result<(), Problem> {
+    let look = |directory: &State| (directory.is_open(), user.is_none_or(|user| directory.is_active(user)));
+    match look_at_directory(&gateway.directories, company, look).await? {
+        (false, _) => Err(Problem::not_found("company")),
+        (true, false) => Err(Problem::not_found("user")),
+        (true, true) => Ok(()),
+    }
 }

@@ -80,6 +80,12 @@ pub(crate) async fn authenticate(gateway: &Gateway, text: &str) -> Result<Princi
     })
 }
 
+/// Returns the problem of a request that an upload link does not permit.
+pub(crate) fn forbidden() -> Problem {
+    let text = "an upload link only permits to upload files; use the token of a user for everything else";
+    Problem::new(403, ErrorCode::LinkForbidden, text)
+}
+
 /// Checks that a request is one of those that are permitted with an upload link, and that its owner still has an account. A link that has
 /// expired permits to continue uploads.
 ///
@@ -93,9 +99,8 @@ pub(crate) async fn check(
 ) -> Result<(), Problem> {
     // `GET /v1/files` has the same path as the upload of a file in one request.
     let sends_bytes = route.takes_bytes && matches!(*method, Method::POST | Method::PUT | Method::PATCH);
-    if route.needs_token && !route.is_upload && !sends_bytes {
-        let text = "an upload link only permits to upload files; use the token of a user for everything else";
-        return Err(Problem::new(403, ErrorCode::LinkForbidden, text));
+    if !route.is_upload && !sends_bytes {
+        return Err(forbidden());
     }
     let standing = gateway.access.standing(principal.company_id, principal.user_id).await;
     match standing.or_problem("checking a user")?.has_ended() {
@@ -115,21 +120,30 @@ pub(crate) fn without_place(problem: Problem) -> Problem {
 /// Rules for the files that are sent with a link.
 pub(crate) struct Permitted(UploadLinkMade);
 
-/// Returns the rules of the link of the principal; `None` for a user.
-///
-/// # Errors
-/// 410 `link_ended` if no upload may start.
-pub(crate) async fn permitted(gateway: &Gateway, principal: &Principal) -> Result<Option<Permitted>, Problem> {
-    let Some(link) = principal.link else { return Ok(None) };
-    let aggregate = LinkAggregate { company: principal.company_id, link };
-    let state = gateway.repository.load(&aggregate).await.or_problem("loading an upload link")?.state;
-    Ok(Some(Permitted(state.check(now()).map_err(refused)?.clone())))
-}
-
-/// Returns the maximum sizes of the files that the principal may upload.
+/// Checks that uploads can start with the link of the principal, if there is one. Uploads that have started can continue after its end,
+/// which includes repeated requests for them and the concatenation of their parts.
 ///
 /// # Errors
 /// 410 `link_ended`.
+pub(crate) async fn check_open(gateway: &Gateway, principal: &Principal) -> Result<(), Problem> {
+    let Some(link) = principal.link else { return Ok(()) };
+    let state = state_of(gateway, principal, link).await?;
+    state.check(now()).map(drop).map_err(refused)
+}
+
+async fn state_of(gateway: &Gateway, principal: &Principal, link: LinkId) -> Result<State, Problem> {
+    let aggregate = LinkAggregate { company: principal.company_id, link };
+    Ok(gateway.repository.load(&aggregate).await.or_problem("loading an upload link")?.state)
+}
+
+/// Returns the rules of the link of the principal, even if it has ended; `None` for a user.
+pub(crate) async fn permitted(gateway: &Gateway, principal: &Principal) -> Result<Option<Permitted>, Problem> {
+    let Some(link) = principal.link else { return Ok(None) };
+    let state = state_of(gateway, principal, link).await?;
+    Ok(Some(Permitted(state.made().map_err(refused)?.clone())))
+}
+
+/// Returns the maximum sizes of the files that the principal may upload.
 pub(crate) async fn limits(gateway: &Gateway, principal: &Principal) -> Result<Limits, Problem> {
     let limits = gateway.limits(principal.company_id).await?;
     Ok(permitted(gateway, principal).await?.map_or(limits, |link| link.limits(limits)))

@@ -19,7 +19,7 @@ use waybill_http_kit::Problem;
 use waybill_repository::{
     BatchSize, Batches, Busy, Context, ExecuteError, Held, Linger, LinkAggregate, Prepare, QuotaAggregate, Repository,
 };
-use waybill_schema::events::{ReservedItem, ReservedLink, SettledItem};
+use waybill_schema::events::{QuotaUserLimitSet, ReservedItem, ReservedLink, SettledItem};
 use waybill_schema::{Actor, CompanyId, Entity, LinkId, Position, Subject, Timestamp, UploadId};
 use waybill_service_kit::now;
 
@@ -99,8 +99,7 @@ impl Reserver {
         context: &Context,
     ) -> Result<(), Problem> {
         let mut terms = self.shared.terms(company).await?;
-        let state = self.quota(company).await?;
-        let link = state.reserved.get(&upload).and_then(|reserved| reserved.link);
+        let link = self.look(company, |state| state.reserved.get(&upload).and_then(|reserved| reserved.link)).await?;
         terms.links = self.shared.links(company, link.into_iter()).await?;
         let command = Command::Raise { upload_id: upload, needed_bytes, max_bytes, terms };
         self.execute(company, command, context).await.map(drop)
@@ -136,6 +135,20 @@ impl Reserver {
     /// Returns the current quota of a company.
     pub(crate) async fn quota(&self, company: CompanyId) -> Result<State, Problem> {
         self.shared.repository.quota(company).await.map_err(failed)
+    }
+
+    /// Applies `look` to the current quota of a company.
+    pub(crate) async fn look<T: Send>(
+        &self,
+        company: CompanyId,
+        look: impl FnOnce(&State) -> T + Send,
+    ) -> Result<T, Problem> {
+        self.shared.repository.look_at_quota(company, look).await.map_err(failed)
+    }
+
+    /// Sets the limit of a user, or of all users that have no limit of their own.
+    pub(crate) async fn set_user_limit(&self, company: CompanyId, set: QuotaUserLimitSet, context: &Context) -> Answer {
+        self.execute(company, Command::SetUserLimit(set), context).await
     }
 
     /// Sets the storage limit of a company.

@@ -86,15 +86,13 @@ pub(crate) async fn download(
         mime_type: ZIP,
         name: &archive.manifest.name,
     };
+    // The files are checked for each request, so each takes a place.
+    let slot = gateway.at_once.download_by_media_url(archive.company, archive.manifest.user, id.address)?;
     let prepared = prepare(&request, &described)?;
     let opened = open(&gateway, archive.clone(), now()).await?;
     match prepared {
         Prepared::Done(answer) => Ok(answer),
         Prepared::Body(answer, range) if request.method() == Method::HEAD => Ok(without_bytes(answer, range.len())),
-        Prepared::Body(answer, range) => {
-            let (company, user) = (archive.company, archive.manifest.user);
-            let slot = gateway.at_once.download_by_media_url(company, user, id.address)?;
-            Ok(send(gateway, opened, answer, range, slot))
-        }
+        Prepared::Body(answer, range) => Ok(send(gateway, opened, answer, range, slot)),
     }
 }

@@ -1,7 +1,7 @@
 //! `/v1/upload-links`, and `GET /u/{token}`: the description of a link for people who send files with it.
 
 use crate::application::gateway::Gateway;
-use crate::application::links::{find, new_text};
+use crate::application::links::{find, new_text, without_place};
 use crate::application::tokens::hash;
 use crate::http::parameters::MinPosition;
 use crate::http::path::LinkPath;
@@ -28,8 +28,10 @@ routes!(make, list, show, revoke, describe);
 const LIFETIME_DEFAULT_S: u32 = 7 * 24 * 3_600;
 const TYPE_MAX_BYTES: usize = 100;
 
-/// Maximum number of upload links of a company that have not expired. The quota keeps a number for each.
-const LINKS_MAX: i64 = 2_000;
+/// Maximum number of upload links of a user and of a company that have not expired, including revoked ones: the quota counts what was
+/// sent with each.
+const LINKS_PER_USER: i64 = 200;
+const LINKS_PER_COMPANY: i64 = 5_000;
 
 const PAGE_DEFAULT: u16 = 50;
 const PAGE_MAX: u16 = 200;
@@ -82,13 +84,7 @@ pub(crate) async fn make(
     gateway.check_place(&owner, body.chatroom_id, body.thread_id).await?;
     let context = gateway.context(&principal, id);
     gateway.registration.ensure(&principal, &context).await?;
-    let mut connection = gateway.database.connection().await.or_problem("connecting for a query")?;
-    let count = count_links(&mut connection, company, now()).await.or_problem("counting upload links")?;
-    drop(connection);
-    if count >= LINKS_MAX {
-        let text = format!("the company has {LINKS_MAX} upload links; wait until some have expired");
-        return Err(Problem::new(409, ErrorCode::LinksExhausted, text));
-    }
+    check_number(&gateway, &principal).await?;
     let link = LinkId(new_id());
     let text = new_text(company, link);
     let expires_at = now().plus_ms(i64::from(lifetime_s) * 1_000);
@@ -110,6 +106,19 @@ pub(crate) async fn make(
     let done = done.or_problem("making an upload link")?;
     let made = LinkMade { id: link.0, url: format!("/u/{text}"), token: text, expires_at: rfc3339(expires_at) };
     Ok(private(HttpResponse::Created()).insert_header((POSITION, done.position.to_string())).json(made))
+}
+
+/// Checks that the user and the company may have another upload link. Parallel requests can exceed the numbers by a few.
+async fn check_number(gateway: &Gateway, principal: &Principal) -> Result<(), Problem> {
+    let mut connection = gateway.database.connection().await.or_problem("connecting for a query")?;
+    for (user, most) in [(Some(principal.user_id), LINKS_PER_USER), (None, LINKS_PER_COMPANY)] {
+        let count = count_links(&mut connection, principal.company_id, user, now()).await;
+        if count.or_problem("counting upload links")? >= most {
+            let text = format!("there are {most} upload links that have not expired; wait until some have expired");
+            return Err(Problem::new(409, ErrorCode::LinksExhausted, text));
+        }
+    }
+    Ok(())
 }
 
 fn check(body: &LinkBody, lifetime_s: u32) -> Result<(), Problem> {
@@ -242,9 +251,18 @@ pub(crate) async fn describe(
     if standing.has_ended() {
         return Err(refused(waybill_domain::Refusal::LinkEnded { why: "has ended with the account of its owner" }));
     }
+    let owner = Principal {
+        user_id: made.owner,
+        company_id: company,
+        roles: Vec::new(),
+        issued_at: None,
+        expires_at: made.expires_at,
+        link: Some(found.link),
+    };
+    gateway.check_place(&owner, made.chatroom_id, made.thread_id).await.map_err(without_place)?;
     let types = link::types(made, &gateway.types(company).await?);
     let limits = gateway.limits(company).await?.lowered(made.max_file_bytes, None);
-    let left = gateway.reserver.quota(company).await?.left_of_link(found.link, link::limits(made));
+    let left = gateway.reserver.look(company, |quota| quota.left_of_link(found.link, link::limits(made))).await?;
     Ok(private(HttpResponse::Ok()).json(LinkShown {
         label: made.label.clone(),
         expires_at: rfc3339(made.expires_at),

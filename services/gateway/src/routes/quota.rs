@@ -1,17 +1,20 @@
-//! Routes of the quota: `GET /v1/quota` and `PUT /v1/admin/companies/{company}/quota`.
+//! Routes of the quota: `GET /v1/quota`, and the limits of companies and users in `/v1/admin/companies/{company}`.
 
-use crate::application::administration::{Administration, set_limit};
+use crate::application::administration::{Administration, check_known, set_limit, set_user_limit};
 use crate::application::gateway::Gateway;
 use crate::http::parameters::{CompanyPath, MinPosition};
+use crate::http::path::NewId;
 use crate::http::problems::OrProblem;
 use crate::http::response::POSITION;
 use actix_web::{HttpRequest, HttpResponse, get, put, web};
-use waybill_api::quota::{LimitBody, QuotaBody};
+use waybill_api::quota::{LimitBody, QuotaBody, UserLimitBody, UserQuota};
+use waybill_domain::quota::State;
 use waybill_http_kit::{Principal, Problem};
 use waybill_read_model::queries::find_quota;
 use waybill_read_model::rows::StorageQuotaRow;
+use waybill_schema::{CompanyId, UserId};
 
-routes!(show, set);
+routes!(show, show_own, set, set_for_users, set_for_user, show_of_user);
 
 /// Shows the quota of the caller's company
 #[utoipa::path(
@@ -75,4 +78,94 @@ pub(crate) async fn set(
     }
     let position = set_limit(&gateway, &by, body.storage_limit_bytes).await?;
     Ok(HttpResponse::Ok().insert_header((POSITION, position.to_string())).json(body))
+}
+
+/// Shows the limit of the caller
+#[utoipa::path(
+    tag = "quota",
+    operation_id = "show_quota_of_caller",
+    extensions(("x-waybill-points" = json!(2))),
+    responses((status = 200, description = "The limit of the caller, and the bytes that count towards it", body = UserQuota)),
+)]
+#[get("/v1/quota/user")]
+pub(crate) async fn show_own(principal: Principal, gateway: web::Data<Gateway>) -> Result<HttpResponse, Problem> {
+    let quota = user_quota(&gateway, principal.company_id, principal.user_id).await?;
+    Ok(HttpResponse::Ok().insert_header(("Cache-Control", "private, no-store")).json(quota))
+}
+
+async fn user_quota(gateway: &Gateway, company: CompanyId, user: UserId) -> Result<UserQuota, Problem> {
+    let look = |quota: &State| UserQuota {
+        user_limit_bytes: quota.limit_of(user),
+        user_used_bytes: quota.used_by(user),
+        user_reserved_bytes: quota.reserved_by(user),
+    };
+    gateway.reserver.look(company, look).await
+}
+
+/// Sets the limit of each user of a company
+///
+/// It applies to all users that have no limit of their own. Needs the role `service`, or `admin` for the company of the caller.
+#[utoipa::path(
+    tag = "directory",
+    operation_id = "set_limit_of_users",
+    params(CompanyPath),
+    request_body = UserLimitBody,
+    responses(
+        (status = 200, description = "The limit is set", body = UserLimitBody),
+        (status = 422, description = "`limit_invalid`"),
+    ),
+)]
+#[put("/v1/admin/companies/{company}/user-quota")]
+pub(crate) async fn set_for_users(
+    by: Administration,
+    body: web::Json<UserLimitBody>,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    let position = set_user_limit(&gateway, &by, None, body.user_limit_bytes).await?;
+    Ok(HttpResponse::Ok().insert_header((POSITION, position.to_string())).json(body))
+}
+
+/// Sets the limit of a user
+///
+/// It applies instead of the limit of all users, also if it is higher. `null` removes it. Needs the role `service`, or `admin` for the
+/// company of the caller.
+#[utoipa::path(
+    tag = "directory",
+    operation_id = "set_limit_of_user",
+    params(CompanyPath, ("id" = Uuid, Path)),
+    request_body = UserLimitBody,
+    responses(
+        (status = 200, description = "The limit is set", body = UserLimitBody),
+        (status = 422, description = "`limit_invalid`, `id_invalid`"),
+    ),
+)]
+#[put("/v1/admin/companies/{company}/users/{id}/quota")]
+pub(crate) async fn set_for_user(
+    by: Administration,
+    NewId(user): NewId<UserId>,
+    body: web::Json<UserLimitBody>,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    let position = set_user_limit(&gateway, &by, Some(user), body.user_limit_bytes).await?;
+    Ok(HttpResponse::Ok().insert_header((POSITION, position.to_string())).json(body))
+}
+
+/// Shows the limit of a user
+///
+/// Needs the role `service`, or `admin` for the company of the caller.
+#[utoipa::path(
+    tag = "directory",
+    operation_id = "show_quota_of_user",
+    params(CompanyPath, ("id" = Uuid, Path)),
+    responses((status = 200, description = "The limit of the user, and the bytes that count towards it", body = UserQuota)),
+)]
+#[get("/v1/admin/companies/{company}/users/{id}/quota")]
+pub(crate) async fn show_of_user(
+    by: Administration,
+    NewId(user): NewId<UserId>,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    check_known(&gateway, by.company, Some(user)).await?;
+    let quota = user_quota(&gateway, by.company, user).await?;
+    Ok(HttpResponse::Ok().insert_header(("Cache-Control", "private, no-store")).json(quota))
 }

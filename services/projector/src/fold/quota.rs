@@ -68,6 +68,7 @@ pub(super) fn fold(
             totals::released(tables, company.0, &released.items)?;
         }
         QuotaEvent::QuotaRecalculated(_) => quota.last_calculated_at = time,
+        QuotaEvent::QuotaUserLimitSet(_) => {}
         // The reservation is already settled.
         QuotaEvent::QuotaRaised(_) => {}
     }

@@ -125,7 +125,7 @@ impl Touched {
                 self.totals.insert(key(company));
                 self.reservations.extend(released.items.iter().map(|item| key(item.file_id.0)));
             }
-            QuotaEvent::QuotaLimitSet(_) | QuotaEvent::QuotaRecalculated(_) => {}
+            QuotaEvent::QuotaLimitSet(_) | QuotaEvent::QuotaUserLimitSet(_) | QuotaEvent::QuotaRecalculated(_) => {}
         }
     }
 

@@ -58,6 +58,10 @@ pub(super) async fn purge(
     for key in previews.keys(company, file) {
         worker.delete(&key).await?;
     }
-    let item = ReleasedItem { file_id: file, bytes: upload.grid().size_bytes };
+    let item = ReleasedItem {
+        file_id: file,
+        bytes: upload.grid().size_bytes,
+        user_id: upload.started.as_ref().map(|started| started.uploaded_by),
+    };
     Ok(worker.space.release(company, item, context).await?)
 }

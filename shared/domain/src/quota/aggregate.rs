@@ -16,7 +16,7 @@ impl Aggregate for QuotaAggregate {
     type State = State;
     type Command = Command;
     type Event = QuotaEvent;
-    const SNAPSHOT_VERSION: Option<u16> = Some(6);
+    const SNAPSHOT_VERSION: Option<u16> = Some(7);
 
     fn subject(&self) -> Subject {
         Subject::new(self.company, Entity::Quota)

@@ -29,10 +29,11 @@ pub(super) fn raise(
         return Ok(None);
     }
     let (session_id, user_id, link) = (reserved.session_id, reserved.user_id, reserved.link);
-    let open = Open::count(state, user_id.into_iter(), |upload| *upload == upload_id);
+    let item = ReservedItem { upload_id, session_id, bytes_total: 0, user_id, link };
+    let open = Open::count(state, [&item].into_iter(), |upload| *upload == upload_id);
     let sent = SentByLinks::count(state, link.map(|link| link.link_id).into_iter(), |upload| *upload == upload_id);
     let check = |bytes_total: u64| {
-        let whole = ReservedItem { upload_id, session_id, bytes_total, user_id, link };
+        let whole = ReservedItem { bytes_total, ..item.clone() };
         let more = ReservedItem { bytes_total: bytes_total.saturating_sub(reserved.bytes), ..whole.clone() };
         check_company(state, state.reserved_bytes(), &more, terms)?;
         open.check(state, &whole, terms)?;
@@ -67,7 +68,7 @@ pub(super) fn transfer(
     // A partial upload that is named twice has only one reservation.
     let from: BTreeSet<UploadId> = from.into_iter().collect();
     let freed: u64 = from.iter().filter_map(|partial| state.reserved.get(partial)).map(|reserved| reserved.bytes).sum();
-    Open::count(state, item.user_id.into_iter(), |upload| from.contains(upload)).check(state, &item, terms)?;
+    Open::count(state, [&item].into_iter(), |upload| from.contains(upload)).check(state, &item, terms)?;
     let link = item.link.map(|link| link.link_id);
     SentByLinks::count(state, link.into_iter(), |upload| from.contains(upload)).check(&item, &terms.links)?;
     // Check even if no more bytes are requested: the reservation of a partial upload may have ended recently.

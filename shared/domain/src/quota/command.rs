@@ -3,7 +3,7 @@
 use super::{LinkLimits, State};
 use crate::limits::{Limits, OpenLimits};
 use std::collections::BTreeMap;
-use waybill_schema::events::{QuotaRecalculated, ReleasedItem, ReservedItem, SettledItem};
+use waybill_schema::events::{QuotaRecalculated, QuotaUserLimitSet, ReleasedItem, ReservedItem, SettledItem};
 use waybill_schema::{FileId, LinkId, Timestamp, UploadId};
 
 /// Command to a quota.
@@ -70,6 +70,8 @@ pub enum Command {
         /// Files whose own events contain it.
         recorded: Vec<FileId>,
     },
+    /// Set the limit of a user, or of all users that have no limit of their own. `None` removes it.
+    SetUserLimit(QuotaUserLimitSet),
     /// Record the bytes and the number of the files of the company. Every such command is recorded.
     Recalculate(QuotaRecalculated),
 }

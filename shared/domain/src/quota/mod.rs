@@ -51,6 +51,10 @@ pub fn decide(state: &State, command: Command) -> Result<Option<QuotaEvent>, Ref
         Command::Transfer { item, from, until, terms } => change::transfer(state, item, from, until, &terms)?,
         Command::Settle(ended) => settle::settle(state, ended),
         Command::Release { purged, recorded } => settle::release(state, purged, recorded),
+        Command::SetUserLimit(set) => {
+            let before = set.user_id.map_or(state.user_limit_bytes, |user| state.user_limits.get(&user).copied());
+            (before != set.limit_bytes).then(|| set.into())
+        }
         Command::Recalculate(found) => Some(found.into()),
     })
 }

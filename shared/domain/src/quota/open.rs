@@ -5,8 +5,8 @@ use super::{State, Terms};
 use crate::Refusal;
 use crate::limits::OpenLimits;
 use std::collections::HashMap;
-use waybill_schema::events::ReservedItem;
-use waybill_schema::{UploadId, UserId};
+use waybill_schema::events::{ReservedItem, ReservedLink};
+use waybill_schema::{LinkId, UploadId, UserId};
 
 /// Open uploads of a user.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,40 +22,70 @@ impl Held {
     }
 }
 
-/// Open uploads of a company and of some of its users, which grow while items are checked.
+/// Open uploads of a company and of some of its users and links, which grow while items are checked.
 pub(super) struct Open {
     uploads: usize,
-    users: HashMap<UserId, Held>,
+    /// Open uploads of each user without those with upload links, and of each link.
+    holders: HashMap<Holder, Held>,
+    /// Bytes of the open uploads of each user, including those with the upload links of the user.
+    users: HashMap<UserId, u64>,
+}
+
+/// A user or an upload link. Uploads with a link do not take the place of those of its owner.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Holder {
+    User(UserId),
+    Link(LinkId),
+}
+
+impl Holder {
+    fn of(user: Option<UserId>, link: Option<ReservedLink>) -> Option<Self> {
+        link.map(|link| Self::Link(link.link_id)).or(user.map(Self::User))
+    }
 }
 
 impl Open {
-    /// Counts the open uploads of the company and of `users`, except `without`.
-    pub(super) fn count(
+    /// Counts the open uploads of the company and of those who send `items`, except `without`.
+    pub(super) fn count<'a>(
         state: &State,
-        users: impl Iterator<Item = UserId>,
+        items: impl Iterator<Item = &'a ReservedItem>,
         without: impl Fn(&UploadId) -> bool,
     ) -> Self {
-        let mut users: HashMap<UserId, Held> = users.map(|user| (user, Held::default())).collect();
-        let mut uploads = 0;
-        for (_, reserved) in state.reserved.iter().filter(|(upload, _)| !without(upload)) {
-            uploads += 1;
-            if let Some(held) = reserved.user_id.and_then(|user| users.get_mut(&user)) {
-                held.add(reserved.bytes);
-            }
+        let mut open = Self { uploads: 0, holders: HashMap::new(), users: HashMap::new() };
+        for item in items {
+            open.users.extend(item.user_id.map(|user| (user, 0)));
+            open.holders.extend(Holder::of(item.user_id, item.link).map(|holder| (holder, Held::default())));
         }
-        Self { uploads, users }
+        for (_, reserved) in state.reserved.iter().filter(|(upload, _)| !without(upload)) {
+            open.add_bytes(reserved.user_id, reserved.link, reserved.bytes);
+        }
+        open
+    }
+
+    fn add_bytes(&mut self, user: Option<UserId>, link: Option<ReservedLink>, bytes: u64) {
+        self.uploads += 1;
+        if let Some(held) = Holder::of(user, link).and_then(|holder| self.holders.get_mut(&holder)) {
+            held.add(bytes);
+        }
+        if let Some(total) = user.and_then(|user| self.users.get_mut(&user)) {
+            *total = total.saturating_add(bytes);
+        }
     }
 
     /// Checks that the company and the user may have another open upload, with the bytes of the item.
     ///
     /// # Errors
-    /// [`Refusal::TooManyUploads`], [`Refusal::UserSpaceExceeded`].
+    /// [`Refusal::TooManyUploads`], [`Refusal::UserLimitExceeded`], [`Refusal::UserSpaceExceeded`].
     pub(super) fn check(&self, state: &State, item: &ReservedItem, terms: &Terms) -> Result<(), Refusal> {
         let OpenLimits { per_user, per_company, user_percent } = terms.open;
         if self.uploads >= per_company as usize {
             return Err(Refusal::TooManyUploads { max: per_company, whose: "The company" });
         }
-        let Some(held) = item.user_id.and_then(|user| self.users.get(&user)) else { return Ok(()) };
+        if let Some(user) = item.user_id {
+            check_limit(state, user, self.users.get(&user).copied().unwrap_or(0), item)?;
+        }
+        let holder = Holder::of(item.user_id, item.link);
+        let Some(held) = holder.and_then(|holder| self.holders.get(&holder)) else { return Ok(()) };
         if held.uploads >= per_user {
             return Err(Refusal::TooManyUploads { max: per_user, whose: "The user" });
         }
@@ -71,9 +101,17 @@ impl Open {
 
     /// Adds an accepted item.
     pub(super) fn add(&mut self, item: &ReservedItem) {
-        self.uploads += 1;
-        if let Some(held) = item.user_id.and_then(|user| self.users.get_mut(&user)) {
-            held.add(item.bytes_total);
-        }
+        self.add_bytes(item.user_id, item.link, item.bytes_total);
     }
+}
+
+/// Checks the limit of a user for all files and open uploads together.
+fn check_limit(state: &State, user: UserId, reserved_bytes: u64, item: &ReservedItem) -> Result<(), Refusal> {
+    let Some(limit_bytes) = state.limit_of(user) else { return Ok(()) };
+    let used_bytes = state.used_by(user);
+    let total = used_bytes.saturating_add(reserved_bytes).saturating_add(item.bytes_total);
+    if total <= limit_bytes {
+        return Ok(());
+    }
+    Err(Refusal::UserLimitExceeded { requested_bytes: item.bytes_total, used_bytes, reserved_bytes, limit_bytes })
 }

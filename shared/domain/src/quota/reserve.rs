@@ -24,7 +24,7 @@ pub fn check_each(state: &State, items: &[ReservedItem], terms: &Terms) -> Reser
     let mut accepted: Vec<ReservedItem> = Vec::new();
     let mut reserved_bytes = state.reserved_bytes();
     let mut sessions: BTreeMap<SessionId, u64> = BTreeMap::new();
-    let mut open = Open::count(state, items.iter().filter_map(|item| item.user_id), |_| false);
+    let mut open = Open::count(state, items.iter(), |_| false);
     let mut sent = SentByLinks::count(state, items.iter().filter_map(|item| Some(item.link?.link_id)), |_| false);
     let answers = items
         .iter()

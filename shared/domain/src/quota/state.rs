@@ -41,9 +41,30 @@ pub struct State {
     pub released: BTreeSet<FileId>,
     /// Files that were sent with each upload link that has not expired.
     pub links: BTreeMap<LinkId, Sent>,
+    /// Bytes of the verified files of each user who has some.
+    pub users: BTreeMap<UserId, u64>,
+    /// Limit of the bytes of each user, unless the user has a limit of their own.
+    pub user_limit_bytes: Option<u64>,
+    /// Limits of single users.
+    pub user_limits: BTreeMap<UserId, u64>,
 }
 
 impl State {
+    /// Returns the limit of the bytes of a user, if there is one.
+    pub fn limit_of(&self, user: UserId) -> Option<u64> {
+        self.user_limits.get(&user).copied().or(self.user_limit_bytes)
+    }
+
+    /// Returns the bytes of the verified files of a user.
+    pub fn used_by(&self, user: UserId) -> u64 {
+        self.users.get(&user).copied().unwrap_or(0)
+    }
+
+    /// Returns the bytes of the open reservations of a user.
+    pub fn reserved_by(&self, user: UserId) -> u64 {
+        self.reserved.values().filter(|item| item.user_id == Some(user)).map(|item| item.bytes).sum()
+    }
+
     /// Returns the bytes of all open reservations.
     pub fn reserved_bytes(&self) -> u64 {
         self.reserved.values().map(|item| item.bytes).sum()
@@ -71,11 +92,14 @@ pub fn evolve(state: &mut State, event: &QuotaEvent, time: Timestamp) {
         QuotaEvent::QuotaSettled(settled) => {
             for item in &settled.items {
                 let bytes_used = item.bytes_used.unwrap_or(0);
-                let link = state.reserved.get(&item.upload_id).and_then(|reserved| reserved.link);
+                let reserved = state.reserved.get(&item.upload_id).copied();
                 if take_off(state, item.upload_id, bytes_used) && item.bytes_used.is_some() {
                     state.used_bytes = state.used_bytes.saturating_add(bytes_used);
                     state.file_count += 1;
-                    if let Some(ReservedLink { link_id, expires_at }) = link {
+                    if let Some(user) = reserved.and_then(|reserved| reserved.user_id) {
+                        add_of(state, user, bytes_used);
+                    }
+                    if let Some(ReservedLink { link_id, expires_at }) = reserved.and_then(|reserved| reserved.link) {
                         state.links.entry(link_id).or_insert(Sent { expires_at, ..Sent::default() }).add(bytes_used);
                     }
                 }
@@ -87,13 +111,36 @@ pub fn evolve(state: &mut State, event: &QuotaEvent, time: Timestamp) {
                 if state.released.insert(item.file_id) && !take_off(state, item.file_id, 0) {
                     state.used_bytes = state.used_bytes.saturating_sub(item.bytes);
                     state.file_count = state.file_count.saturating_sub(1);
+                    if let Some(user) = item.user_id {
+                        take_from(state, user, item.bytes);
+                    }
                 }
             }
             for file in &released.recorded {
                 state.released.remove(file);
             }
         }
+        QuotaEvent::QuotaUserLimitSet(set) => match (set.user_id, set.limit_bytes) {
+            (None, limit_bytes) => state.user_limit_bytes = limit_bytes,
+            (Some(user), Some(limit_bytes)) => drop(state.user_limits.insert(user, limit_bytes)),
+            (Some(user), None) => drop(state.user_limits.remove(&user)),
+        },
         QuotaEvent::QuotaRecalculated(_) => {}
+    }
+}
+
+fn add_of(state: &mut State, user: UserId, bytes: u64) {
+    if bytes > 0 {
+        let used = state.users.entry(user).or_default();
+        *used = used.saturating_add(bytes);
+    }
+}
+
+fn take_from(state: &mut State, user: UserId, bytes: u64) {
+    let Some(used) = state.users.get_mut(&user) else { return };
+    *used = used.saturating_sub(bytes);
+    if *used == 0 {
+        state.users.remove(&user);
     }
 }
 
@@ -112,9 +159,18 @@ fn reserve(state: &mut State, event: &QuotaReserved, time: Timestamp) {
             *total = total.saturating_add(item.bytes_total);
         }
     }
-    state.links.retain(|_, sent| sent.expires_at > time);
+    forget_links(state, time);
     // A session accepts no files after its lifetime, so that its sum is no longer needed.
     state.sessions.retain(|id, _| opened_at(*id).plus_ms(2 * SESSION_LIFETIME_MS) > time);
+}
+
+/// Forgets links that have expired. Their open uploads can still grow.
+fn forget_links(state: &mut State, time: Timestamp) {
+    if state.links.values().all(|sent| sent.expires_at > time) {
+        return;
+    }
+    let open: BTreeSet<LinkId> = state.reserved.values().filter_map(|item| Some(item.link?.link_id)).collect();
+    state.links.retain(|link, sent| sent.expires_at > time || open.contains(link));
 }
 
 /// Ends a reservation if it is open. The used bytes still count for its session. The current size of the reservation

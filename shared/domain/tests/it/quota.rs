@@ -156,7 +156,7 @@ fn a_reservation_ends_once() {
 
 #[test]
 fn the_space_of_a_purged_file_is_given_back_once() {
-    let purged = [1, 2].map(|n| ReleasedItem { file_id: item(n, 0).upload_id, bytes: 60 });
+    let purged = [1, 2].map(|n| ReleasedItem { file_id: item(n, 0).upload_id, bytes: 60, user_id: None });
     let release = Command::Release { purged: purged.to_vec(), recorded: vec![] };
     let quota = given([reserved([item(1, 60), item(2, 40)]), used(1, 60)]);
     let released = QuotaReleased { items: purged.to_vec(), recorded: vec![] };
@@ -346,7 +346,8 @@ fn a_link_permits_its_files_and_bytes_and_gets_back_what_came_to_nothing() {
     quota.when(with_link(vec![by_link(3, 40)], 2, 100)).then_an_event();
     // A purged file still counts.
     let file_id = item(1, 0).upload_id;
-    let quota = quota.and(QuotaReleased { items: vec![ReleasedItem { file_id, bytes: 60 }], recorded: vec![] });
+    let quota =
+        quota.and(QuotaReleased { items: vec![ReleasedItem { file_id, bytes: 60, user_id: None }], recorded: vec![] });
     quota.when(with_link(vec![by_link(3, 41)], 9, 100)).then_refused(left(8, 40));
     let limits = LinkLimits { max_files: 9, max_bytes: 100 };
     assert_eq!(quota.state().left_of_link(LinkId(Uuid::from_u128(7)), limits), Left { files: 8, bytes: 40 });
@@ -358,6 +359,12 @@ fn the_quota_forgets_links_that_have_expired() {
     let quota = given([reserved([ReservedItem { link: Some(expired), ..item(1, 60) }]), used(1, 60)]);
     assert_eq!(quota.state().links.len(), 1);
     let quota = quota.and(reserved([item(2, 1)]));
+    assert!(quota.state().links.is_empty());
+    // Open uploads of the link can still grow, so what was sent before must count.
+    let open = |n, bytes_total| ReservedItem { link: Some(expired), ..item(n, bytes_total) };
+    let quota = given([reserved([open(1, 60), open(2, 10)]), used(1, 60), reserved([item(3, 1)])]);
+    assert_eq!(quota.state().links.len(), 1);
+    let quota = quota.and(came_to_nothing(2)).and(reserved([item(4, 1)]));
     assert!(quota.state().links.is_empty());
 }
 
@@ -371,4 +378,39 @@ fn an_upload_of_unknown_length_grows_within_the_limits_of_its_link() {
     };
     quota.when(raise(100, 100)).then(QuotaRaised { upload_id: item(1, 0).upload_id, bytes_total: 100 });
     quota.when(raise(101, 100)).then_refused(Refusal::LinkExhausted { left_files: 1, left_bytes: 100 });
+}
+
+#[test]
+fn the_files_and_open_uploads_of_a_user_stay_within_the_limit_of_the_user() {
+    let user = |n: u128| UserId(Uuid::from_u128(n));
+    let limit = |user_id, limit_bytes| QuotaUserLimitSet { user_id, limit_bytes };
+    let quota = given([reserved([of_user(1, 1, 60), of_user(1, 2, 30)]), used(1, 60)]);
+    let ask = |quota: &Given<QuotaAggregate>, item| quota.when(reserve(item, 1_000_000));
+    ask(&quota, of_user(1, 3, 1_000)).then_an_event();
+
+    let quota = quota.when(Command::SetUserLimit(limit(None, Some(100)))).then_once(limit(None, Some(100)));
+    ask(&quota, of_user(1, 3, 10)).then_an_event();
+    ask(&quota, of_user(1, 3, 11)).then_refused(Refusal::UserLimitExceeded {
+        requested_bytes: 11,
+        used_bytes: 60,
+        reserved_bytes: 30,
+        limit_bytes: 100,
+    });
+    ask(&quota, of_user(2, 3, 100)).then_an_event();
+    let quota = quota.and(came_to_nothing(2));
+    ask(&quota, of_user(1, 3, 40)).then_an_event();
+    // A purged file gives its bytes back.
+    let file_id = item(1, 0).upload_id;
+    let released = ReleasedItem { file_id, bytes: 60, user_id: Some(user(1)) };
+    let purged = quota.and(QuotaReleased { items: vec![released], recorded: vec![] });
+    assert!(purged.state().users.is_empty());
+    ask(&purged, of_user(1, 3, 100)).then_an_event();
+    // The limit of a single user comes first, also if it is higher.
+    let own = quota.when(Command::SetUserLimit(limit(Some(user(1)), Some(60)))).then_an_event();
+    ask(&own, of_user(1, 3, 0)).then_an_event();
+    ask(&own, of_user(1, 3, 1)).then_refused_as(|refusal| matches!(refusal, Refusal::UserLimitExceeded { .. }));
+    let high = own.when(Command::SetUserLimit(limit(Some(user(1)), Some(500)))).then_an_event();
+    ask(&high, of_user(1, 3, 440)).then_an_event();
+    let none = high.when(Command::SetUserLimit(limit(Some(user(1)), None))).then_an_event();
+    ask(&none, of_user(1, 3, 41)).then_refused_as(|refusal| matches!(refusal, Refusal::UserLimitExceeded { .. }));
 }

@@ -10,7 +10,7 @@ use waybill_domain::limits::{Limits, OpenLimits};
 use waybill_domain::quota::*;
 use waybill_schema::events::QuotaEvent;
 use waybill_schema::events::{FileDeleted, FilePurged, ReleasedItem, ReservedItem, ReservedLink, SettledItem};
-use waybill_schema::{LinkId, UploadId};
+use waybill_schema::{LinkId, UploadId, UserId};
 
 #[derive(Clone, Debug)]
 enum Action {
@@ -41,6 +41,13 @@ const LIMIT: u64 = 1_000;
 /// Limits of the upload link with which uploads with an even number are sent.
 const OF_LINK: LinkLimits = LinkLimits { max_files: 4, max_bytes: 500 };
 
+/// Limit of each of two users.
+const OF_USER: u64 = 600;
+
+fn user(n: u8) -> UserId {
+    UserId(Uuid::from_u128(u128::from(n / 6)))
+}
+
 fn link() -> ReservedLink {
     ReservedLink { link_id: LinkId(Uuid::nil()), expires_at: NOW.plus_ms(1) }
 }
@@ -56,7 +63,7 @@ fn terms() -> Terms {
 
 fn item(n: u8, bytes_total: u64) -> ReservedItem {
     let link = n.is_multiple_of(2).then(link);
-    ReservedItem { upload_id: id(n), session_id: None, bytes_total, user_id: None, link }
+    ReservedItem { upload_id: id(n), session_id: None, bytes_total, user_id: Some(user(n)), link }
 }
 
 /// Returns the number and the bytes of the files and open uploads of the link.
@@ -84,7 +91,7 @@ struct World {
 
 impl World {
     fn state(&self, events: usize) -> State {
-        let mut state = State::default();
+        let mut state = State { user_limit_bytes: Some(OF_USER), ..State::default() };
         self.events[..events].iter().for_each(|event| evolve(&mut state, event, NOW));
         state
     }
@@ -167,7 +174,11 @@ impl World {
             let Some(file) = self.files.get_mut(n) else { continue };
             file::evolve(file, &FilePurged {}.into(), NOW);
             if !file.is_space_released {
-                items.push(ReleasedItem { file_id: id(*n), bytes: self.ended.get(n).copied().unwrap_or(0) });
+                items.push(ReleasedItem {
+                    file_id: id(*n),
+                    bytes: self.ended.get(n).copied().unwrap_or(0),
+                    user_id: Some(user(*n)),
+                });
             }
         }
         let recorded: Vec<UploadId> =
@@ -200,6 +211,10 @@ proptest! {
             }
             let state = world.held();
             prop_assert!(state.used_bytes + state.reserved_bytes() <= LIMIT, "the limit is exceeded: {state:?}");
+            for user in [user(0), user(6)] {
+                let total = state.used_by(user) + state.reserved_by(user);
+                prop_assert!(total <= OF_USER, "the limit of a user is exceeded: {state:?}");
+            }
             let (files, bytes) = sent(&state);
             prop_assert!(files <= OF_LINK.max_files && bytes <= OF_LINK.max_bytes, "the link is exceeded: {state:?}");
         }
@@ -216,6 +231,7 @@ proptest! {
         let there = world.files.iter().filter(|(_, file)| !file.purged);
         let bytes: u64 = there.clone().map(|(n, _)| world.ended[n]).sum();
         prop_assert_eq!((state.used_bytes, state.file_count), (bytes, there.count() as u64));
+        prop_assert_eq!(state.users.values().sum::<u64>(), bytes);
     }
 
     /// Applying the same event again does not change the state.

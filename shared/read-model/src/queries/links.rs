@@ -93,26 +93,25 @@ pub fn list_links(
     })
 }
 
-/// Returns the number of a company's upload links that have not expired.
+/// Returns the number of upload links of a company, or of one of its users, that have not expired.
 ///
 /// # Errors
 /// [`ReadModelError`].
 pub fn count_links(
     connection: &mut AsyncPgConnection,
     company: CompanyId,
+    user: Option<UserId>,
     now: Timestamp,
 ) -> BoxFuture<'_, Result<i64, ReadModelError>> {
     Box::pin(async move {
-        upload_link::table
-            .filter(
-                upload_link::company_id
-                    .eq(company.0)
-                    .and(upload_link::expires_at.gt(DateTime::from_timestamp_millis(now.0).unwrap_or_default())),
-            )
-            .count()
-            .get_result(connection)
-            .await
-            .map_err(ReadModelError::query("counting upload links"))
+        let time = DateTime::from_timestamp_millis(now.0).unwrap_or_default();
+        let mut links = upload_link::table
+            .filter(upload_link::company_id.eq(company.0).and(upload_link::expires_at.gt(time)))
+            .into_boxed();
+        if let Some(user) = user {
+            links = links.filter(upload_link::user_id.eq(user.0));
+        }
+        links.count().get_result(connection).await.map_err(ReadModelError::query("counting upload links"))
     })
 }
 

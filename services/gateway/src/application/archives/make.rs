@@ -4,9 +4,9 @@ use crate::application::access::viewer;
 use crate::application::archives::checksums::{Wanted, checksums};
 use crate::application::archives::manifest::{ArchiveToken, Item, Manifest};
 use crate::application::files::permitted::{Downloads, Permitted};
-use crate::application::files::places::{SessionFiles, ids_in_place, ids_in_session};
+use crate::application::files::places::{PlaceFiles, ids_in_place, ids_in_session};
 use crate::application::gateway::Gateway;
-use crate::application::media::url::at;
+use crate::application::media::url::{SKEW_S, at};
 use crate::application::plain::form_for;
 use crate::application::reads::record_download;
 use crate::http::download::{check_readable, check_restored};
@@ -20,6 +20,7 @@ use waybill_api::archives::{ArchiveBody, LeftOut, MadeArchive};
 use waybill_domain::name;
 use waybill_http_kit::{Principal, Problem, RequestId};
 use waybill_object_store::crc64nvme;
+use waybill_read_model::queries::File;
 use waybill_schema::{ErrorCode, FileId, Place, Timestamp, UploadId};
 use waybill_service_kit::{new_id, now};
 use waybill_zip_layout::safe_names;
@@ -90,7 +91,7 @@ pub(crate) async fn make_archive(
     let id = RequestId::of(request);
     let context = gateway.context(principal, id);
     let wanted: Vec<Wanted> = chosen.iter().map(|chosen| chosen.wanted.clone()).collect();
-    let crcs = checksums(gateway, &context, &wanted).await?;
+    let crcs = checksums(gateway, principal, &context, &wanted).await?;
     let token = ArchiveToken::new(principal.company_id, new_id(), expires_s);
     let names = safe_names(chosen.iter().map(|chosen| chosen.name.as_str()), name::fold);
     let items = chosen.iter().zip(names).zip(crcs).map(|((chosen, name), crc32)| Item {
@@ -108,7 +109,7 @@ pub(crate) async fn make_archive(
         user: principal.user_id,
         as_admin: viewer(principal).is_admin,
         tokens_valid_from: downloads.standing.tokens_valid_from,
-        since,
+        since: before(since),
         items: items.collect(),
     };
     let size_bytes = manifest.layout().map_err(|_| too_large())?.size_bytes();
@@ -136,7 +137,8 @@ async fn asked(
     body: &ArchiveBody,
 ) -> Result<Asked, Problem> {
     let of = async |place| {
-        let ids = ids_in_place(request, principal, gateway, place, FILES_MAX + 1).await?;
+        let PlaceFiles { ids, total } = ids_in_place(request, principal, gateway, place, FILES_MAX + 1).await?;
+        check_count(total)?;
         Ok(Asked { ids, is_strict: false })
     };
     match (&body.file_ids, body.chatroom_id, body.thread_id, body.session_id) {
@@ -148,7 +150,7 @@ async fn asked(
         (None, Some(chatroom), None, None) => of(Place::Chatroom(chatroom)).await,
         (None, None, Some(thread), None) => of(Place::Thread(thread)).await,
         (None, None, None, Some(session)) => {
-            let SessionFiles { ids, total } = ids_in_session(request, principal, gateway, session).await?;
+            let PlaceFiles { ids, total } = ids_in_session(request, principal, gateway, session).await?;
             check_count(total)?;
             Ok(Asked { ids, is_strict: false })
         }
@@ -177,8 +179,15 @@ async fn choose(
     let name = file.display_name.as_ref().unwrap_or(&file.original_name).clone();
     let created_at = Timestamp(file.created_at.timestamp_millis());
     let readable_until = facts.readable_until(viewer, now(), at(expires_s));
-    let wanted = Wanted { file: Arc::new(file.clone()), plain: plain.map(Arc::new), sha256 };
+    // They are not sent, and they are large.
+    let file = Arc::new(File { metadata_text: None, preview: None, ..file.clone() });
+    let wanted = Wanted { file, plain: plain.map(Arc::new), sha256 };
     Ok(Chosen { wanted, name, size_bytes, created_at, readable_until })
+}
+
+/// Returns a time that is earlier than `time` by the clocks of all gateways.
+pub(super) fn before(time: Timestamp) -> Timestamp {
+    time.plus_ms(-i64::try_from(SKEW_S * 1_000).unwrap_or(0))
 }
 
 /// Returns the end of an archive that is made now. The role of an admin ends with the token that asserts it.

@@ -75,6 +75,8 @@ impl Manifest {
 /// An archive that can be read until its end.
 pub(crate) struct Archive {
     pub(crate) company: CompanyId,
+    /// Digest of the token.
+    pub(super) key: (CompanyId, Sha256Digest),
     pub(crate) manifest: Manifest,
     pub(crate) layout: Layout,
     /// The entity tag, in quotes.

@@ -1,6 +1,8 @@
 //! Opening of archives: reads the manifest, and checks that its user still has access to each file, and that the files are unchanged.
 
+use crate::application::archives::make::before;
 use crate::application::archives::manifest::{Archive, ArchiveToken, Item, Manifest};
+use crate::application::archives::opened::{Content, Opened};
 use crate::application::gateway::Gateway;
 use crate::application::media::url::at;
 use crate::application::plain::{form_for, form_of};
@@ -56,67 +58,70 @@ pub(crate) async fn find(gateway: &Gateway, token: &str, now: Timestamp) -> Resu
     }
     let layout = manifest.layout().map_err(|error| unreadable(&error))?;
     let etag = format!("\"{}\"", Sha256Digest(Sha256::digest(&bytes).into()));
-    let archive = Arc::new(Archive { company: token.company, manifest, layout, etag });
+    let archive = Arc::new(Archive { company: token.company, key, manifest, layout, etag });
     gateway.archives.kept.insert(&key, archive.clone());
     Ok(archive)
 }
 
-/// A file of an archive that can be sent.
-pub(crate) struct Content {
-    pub(crate) file: File,
-    /// The form without metadata, if that one is in the archive.
-    pub(crate) plain: Option<Plain>,
-    /// Rights that were read now; `None` if nothing has happened that could end them.
-    rights: Option<Rights>,
+/// Begins a transfer of a file of the archive.
+pub(crate) fn transfer(gateway: &Gateway, opened: &Opened, item: &Item, content: &Content) -> Transfer {
+    let Archive { company, manifest, .. } = &*opened.archive;
+    let credential = Credential::SignedUrl {
+        since: opened.since,
+        until: item.readable_until,
+        tokens_valid_from: manifest.tokens_valid_from,
+    };
+    let (access, viewer) = (gateway.access.clone(), opened.archive.viewer());
+    Transfer::of_signed_url(access, *company, viewer, item.file, credential, content.rights.clone())
 }
 
-/// An archive whose files were checked.
-pub(crate) struct Opened {
-    pub(crate) archive: Arc<Archive>,
-    contents: HashMap<FileId, Arc<Content>>,
-}
-
-impl Opened {
-    /// Returns an item and its content.
-    pub(crate) fn entry(&self, index: usize) -> Option<(&Item, Arc<Content>)> {
-        let item = self.archive.manifest.items.get(index)?;
-        Some((item, self.contents.get(&item.file)?.clone()))
-    }
-
-    /// Begins a transfer of a file of the archive.
-    pub(crate) fn transfer(&self, gateway: &Gateway, item: &Item, content: &Content) -> Transfer {
-        let Archive { company, manifest, .. } = &*self.archive;
-        let credential = Credential::SignedUrl {
-            since: manifest.since,
-            until: item.readable_until,
-            tokens_valid_from: manifest.tokens_valid_from,
-        };
-        let access = gateway.access.clone();
-        let viewer = self.archive.viewer();
-        Transfer::of_signed_url(access, *company, viewer, item.file, credential, content.rights.clone())
-    }
-}
-
-/// Checks the files of an archive.
+/// Checks the files of an archive. The result of the last check is used again, unless something has happened that could change it.
 ///
 /// # Errors
 /// 410 `archive_stale` if a file has changed, or the access to it has ended. 409 `file_archived`.
-pub(crate) async fn open(gateway: &Gateway, archive: Arc<Archive>, now: Timestamp) -> Result<Opened, Problem> {
+pub(crate) async fn open(gateway: &Gateway, archive: Arc<Archive>, now: Timestamp) -> Result<Arc<Opened>, Problem> {
+    let kept = gateway.archives.opened.get(&archive.key);
+    let since = kept.as_ref().map_or(archive.manifest.since, |kept| kept.since);
+    let doubtful = doubtful(gateway, &archive, since, now).await?;
+    if let Some(kept) = kept.filter(|_| doubtful.is_empty()) {
+        return Ok(kept);
+    }
+    // Only the events since the archive was made say which rights must be read.
+    let doubtful = self::doubtful(gateway, &archive, archive.manifest.since, now).await?;
+    let opened = Arc::new(check(gateway, archive.clone(), doubtful, now).await?);
+    gateway.archives.opened.insert(&archive.key, opened.clone());
+    Ok(opened)
+}
+
+/// Returns the files to which the access of the user may have ended since a time.
+async fn doubtful(
+    gateway: &Gateway,
+    archive: &Archive,
+    since: Timestamp,
+    now: Timestamp,
+) -> Result<BTreeSet<FileId>, Problem> {
+    let items = &archive.manifest.items;
+    let ids: Vec<FileId> = items.iter().map(|item| item.file).collect();
+    let ended = gateway.access.doubtful(archive.company, archive.manifest.user, &ids, since).await;
+    let expired = items.iter().filter(|item| item.readable_until <= now).map(|item| item.file);
+    Ok(ended.or_problem("checking access")?.into_iter().chain(expired).collect())
+}
+
+async fn check(
+    gateway: &Gateway,
+    archive: Arc<Archive>,
+    doubtful: BTreeSet<FileId>,
+    now: Timestamp,
+) -> Result<Opened, Problem> {
     let Archive { company, manifest, .. } = &*archive;
     let (company, viewer) = (*company, archive.viewer());
-    let ids: Vec<FileId> = manifest.items.iter().map(|item| item.file).collect();
-    let access = &gateway.access;
-    let doubtful =
-        access.doubtful(company, viewer.user_id, &ids, manifest.since).await.or_problem("checking access")?;
-    let expired = manifest.items.iter().filter(|item| item.readable_until <= now).map(|item| item.file);
-    let doubtful: BTreeSet<FileId> = doubtful.into_iter().chain(expired).collect();
-    let seen = access.followed(company);
+    let seen = gateway.access.followed(company);
     let mut connection = gateway.database.connection().await.or_problem("connecting for a query")?;
     let mut rights = HashMap::new();
     if !doubtful.is_empty() {
         let wanted =
             Wanted { files: doubtful.iter().copied().collect(), every_share: viewer.is_admin, ..Wanted::default() };
-        let known = access.look(&mut connection, company, viewer.user_id, &wanted).await;
+        let known = gateway.access.look(&mut connection, company, viewer.user_id, &wanted).await;
         let mut known = known.or_problem("checking access")?;
         let standing = known.standing;
         if standing.has_ended() || standing.tokens_valid_from != manifest.tokens_valid_from {
@@ -127,6 +132,7 @@ pub(crate) async fn open(gateway: &Gateway, archive: Arc<Archive>, now: Timestam
             rights.insert(id, Rights { standing, facts, seen });
         }
     }
+    let ids: Vec<FileId> = manifest.items.iter().map(|item| item.file).collect();
     let files = find_files(&mut connection, company, &ids).await.or_problem("finding files")?;
     drop(connection);
     let mut files: HashMap<FileId, File> = files.into_iter().map(|file| (UploadId(file.id), file)).collect();
@@ -136,7 +142,7 @@ pub(crate) async fn open(gateway: &Gateway, archive: Arc<Archive>, now: Timestam
         let content = content(gateway, item, file, rights.remove(&item.file), viewer).await?;
         contents.insert(item.file, Arc::new(content));
     }
-    Ok(Opened { archive, contents })
+    Ok(Opened { archive, since: before(now), contents })
 }
 
 /// Its owner can read a deleted file, but archives do not contain it.

@@ -1,14 +1,17 @@
 //! Sending of archives. Each file is read when its turn comes, as long as its user has access to it.
 
-use crate::application::archives::open::Opened;
+use crate::application::archives::open;
+use crate::application::archives::opened::Opened;
 use crate::application::content::{Source, while_permitted, with_bytes};
 use crate::application::gateway::Gateway;
+use crate::application::plain::form_for;
 use actix_web::{HttpResponse, HttpResponseBuilder, web};
 use bytes::Bytes;
 use crc_fast::{CrcAlgorithm, Digest as Crc};
 use futures_util::stream::{self, LocalBoxStream};
 use futures_util::{StreamExt, TryStreamExt};
 use std::sync::Arc;
+use waybill_access::Transfer;
 use waybill_http_kit::Problem;
 use waybill_http_kit::slots::Slot;
 use waybill_object_store::StoreError;
@@ -29,12 +32,11 @@ type Body = LocalBoxStream<'static, Result<Bytes, StoreError>>;
 /// archive for a whole one. Keeps `slot` until the last byte was sent.
 pub(crate) fn send(
     gateway: web::Data<Gateway>,
-    opened: Opened,
+    opened: Arc<Opened>,
     answer: HttpResponseBuilder,
     range: ByteRange,
     slot: Slot,
 ) -> HttpResponse {
-    let opened = Arc::new(opened);
     let segments = opened.archive.layout.segments(range.from, range.to);
     let bodies = stream::iter(segments).map(move |segment| {
         let (gateway, opened) = (gateway.clone(), opened.clone());
@@ -42,13 +44,7 @@ pub(crate) fn send(
             match segment {
                 Segment::Bytes(bytes) => Ok(whole(bytes)),
                 Segment::File { index, from, to } if to - from <= AHEAD_BYTES => {
-                    // A task of its own, because nobody polls this future while a large file before it is sent.
-                    let read = actix_web::rt::spawn(async move {
-                        let bytes = file(gateway, opened, index, ByteRange { from, to }).await?;
-                        bytes.try_collect::<Vec<Bytes>>().await
-                    });
-                    let read = read.await.map_err(|_| broken("the file was not read".to_owned()))??;
-                    Ok::<Body, StoreError>(stream::iter(read.into_iter().map(Ok)).boxed_local())
+                    small(gateway, opened, index, ByteRange { from, to }).await
                 }
                 Segment::File { index, from, to } => {
                     let range = ByteRange { from, to };
@@ -60,12 +56,52 @@ pub(crate) fn send(
     with_bytes(answer, range.len(), bodies.buffered(AHEAD).try_flatten().boxed_local(), slot)
 }
 
+/// Reads a small range of a file before its turn. When its turn comes, its access is checked again.
+async fn small(
+    gateway: web::Data<Gateway>,
+    opened: Arc<Opened>,
+    index: usize,
+    range: ByteRange,
+) -> Result<Body, StoreError> {
+    let turn = (gateway.clone(), opened.clone());
+    // A task of its own, because nobody polls this future while a large file before it is sent.
+    let read =
+        actix_web::rt::spawn(
+            async move { file(gateway, opened, index, range).await?.try_collect::<Vec<Bytes>>().await },
+        );
+    let read = read.await.map_err(|_| broken("the file was not read".to_owned()))??;
+    let checked = async move {
+        let (gateway, opened) = turn;
+        permit(&gateway, &opened, index).await?;
+        Ok::<Body, StoreError>(stream::iter(read.into_iter().map(Ok)).boxed_local())
+    };
+    Ok(stream::once(checked).try_flatten().boxed_local())
+}
+
 fn whole(bytes: Bytes) -> Body {
     stream::iter([Ok(bytes)]).boxed_local()
 }
 
 fn broken(reason: String) -> StoreError {
     StoreError::Unavailable { operation: "sending an archive", reason }
+}
+
+/// Checks that the user of the archive still has access to a file, in the form that the archive has.
+async fn permit(gateway: &Gateway, opened: &Opened, index: usize) -> Result<Transfer, StoreError> {
+    let (item, content) = opened.entry(index).ok_or_else(|| broken("the file is not in the archive".to_owned()))?;
+    let mut transfer = open::transfer(gateway, opened, item, &content);
+    let is_permitted = transfer.check(now()).await.map_err(|error| broken(error.to_string()))?;
+    if !is_permitted {
+        return Err(broken("the access to a file has ended".to_owned()));
+    }
+    // The company may have begun to remove metadata.
+    let viewer = Some(opened.archive.viewer());
+    if let Some(rights) = transfer.rights().filter(|_| content.plain.is_none())
+        && form_for(gateway, &content.file, &rights.facts, viewer).await.map_err(unreadable)?.is_some()
+    {
+        return Err(broken("the metadata of a file is removed now".to_owned()));
+    }
+    Ok(transfer)
 }
 
 /// Reads a range of a file of the archive.
@@ -75,12 +111,8 @@ async fn file(
     index: usize,
     range: ByteRange,
 ) -> Result<Body, StoreError> {
+    let transfer = permit(&gateway, &opened, index).await?;
     let (item, content) = opened.entry(index).ok_or_else(|| broken("the file is not in the archive".to_owned()))?;
-    let mut transfer = opened.transfer(&gateway, item, &content);
-    let is_permitted = transfer.check(now()).await.map_err(|error| broken(error.to_string()))?;
-    if !is_permitted {
-        return Err(broken("the access to a file has ended".to_owned()));
-    }
     gateway.last_reads.note(opened.archive.company, item.file);
     let source = Source { file: &content.file, form: content.plain.as_ref().map(|plain| &plain.form) };
     let bytes = source.read(&gateway, range).await.map_err(unreadable)?;

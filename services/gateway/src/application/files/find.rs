@@ -2,6 +2,7 @@
 
 use crate::application::access::{denied, viewer};
 use crate::application::gateway::Gateway;
+use crate::application::links;
 use crate::http::problems::OrProblem;
 use actix_web::HttpRequest;
 use std::collections::HashMap;
@@ -22,6 +23,9 @@ pub(crate) async fn find(
     gateway: &Gateway,
     operation: Operation,
 ) -> Result<(File, FileFacts), Problem> {
+    if principal.link.is_some() {
+        return Err(links::forbidden());
+    }
     let all_names = operation == Operation::Share;
     let mut found = find_at(request, principal, id, gateway, None, all_names).await?;
     if found.as_ref().is_none_or(|(file, _)| !file.is_processed) {

@@ -13,11 +13,11 @@ use waybill_read_model::Connection;
 use waybill_read_model::queries::{FileFilter, SharedPage, list_session_files, list_shared};
 use waybill_schema::{FileId, Place, ProcessingStatus, SessionId, UploadId, UploadStatus};
 
-/// Files of a session.
-pub(crate) struct SessionFiles {
-    /// The verified files, at most 1,000.
+/// Files of a chatroom, a thread or a session.
+pub(crate) struct PlaceFiles {
+    /// Verified files, as many as were asked for.
     pub(crate) ids: Vec<FileId>,
-    /// Number of all files.
+    /// Number of files, or more than as many as were asked for.
     pub(crate) total: usize,
 }
 
@@ -49,7 +49,7 @@ pub(crate) async fn ids_in_place(
     gateway: &Gateway,
     place: Place,
     limit: usize,
-) -> Result<Vec<FileId>, Problem> {
+) -> Result<PlaceFiles, Problem> {
     let company = principal.company_id;
     let filter = FileFilter { processing_status: Some(ProcessingStatus::Completed), ..FileFilter::default() };
     let mut connection = gateway.positions.connection(request, None).await?;
@@ -58,8 +58,10 @@ pub(crate) async fn ids_in_place(
     let named = (!asks.is_admin).then_some(principal.user_id);
     let page = SharedPage { after: None, limit: i64::try_from(limit).unwrap_or(i64::MAX) };
     let found = list_shared(&mut connection, company, place, &filter, named, page).await.or_problem("listing files")?;
-    let mut seen = BTreeSet::new();
-    Ok(found.into_iter().map(|shared| UploadId(shared.file.id)).filter(|id| seen.insert(*id)).collect())
+    // A file can be there twice.
+    let (total, mut seen) = (found.len(), BTreeSet::new());
+    let ids = found.into_iter().map(|shared| UploadId(shared.file.id)).filter(|id| seen.insert(*id)).collect();
+    Ok(PlaceFiles { ids, total })
 }
 
 /// Returns the verified files of a session, in the order of their start.
@@ -71,12 +73,12 @@ pub(crate) async fn ids_in_session(
     principal: &Principal,
     gateway: &Gateway,
     session: SessionId,
-) -> Result<SessionFiles, Problem> {
+) -> Result<PlaceFiles, Problem> {
     let (mut connection, found) = sessions::find(request, principal, gateway, session).await?;
     let uploads = list_session_files(&mut connection, principal.company_id, session)
         .await
         .or_problem("listing the files of a session")?;
     let verified = uploads.into_iter().filter(|upload| upload.status == UploadStatus::Completed);
     let ids = verified.map(|upload| UploadId(upload.id)).collect();
-    Ok(SessionFiles { ids, total: usize::try_from(found.total_files).unwrap_or(usize::MAX) })
+    Ok(PlaceFiles { ids, total: usize::try_from(found.total_files).unwrap_or(usize::MAX) })
 }

@@ -8,7 +8,7 @@ use waybill_api::media::{Disposition, MediaVariant};
 use waybill_schema::{CompanyId, FileId, Timestamp, UserId};
 
 /// Largest difference between the clocks of two gateways, in seconds.
-const SKEW_S: u64 = 60;
+pub(crate) const SKEW_S: u64 = 60;
 
 /// A media URL: which bytes it shows, to whom, and for how long.
 #[derive(Clone, Debug, PartialEq, Eq)]

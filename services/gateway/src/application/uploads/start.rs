@@ -1,6 +1,7 @@
 //! Reservation of the space of an upload, and its start, for all protocols.
 
 use crate::application::gateway::Gateway;
+use crate::application::links;
 use crate::http::problems::OrProblem;
 use waybill_domain::limits::{RESERVATION_STEP_BYTES, UNKNOWN_PART_BYTES};
 use waybill_domain::upload::{Command, State};
@@ -26,6 +27,7 @@ pub(crate) async fn reserve(
     if known.last_seq > 0 {
         return Ok(Position { partition: gateway.log.partitions().of(principal.company_id), seq: known.read_to });
     }
+    links::check_open(gateway, principal).await?;
     gateway.reserver.reserve(principal.company_id, item, context.clone(), is_repeatable).await
 }
 

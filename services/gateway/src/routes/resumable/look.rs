@@ -1,5 +1,6 @@
 //! `HEAD /tus/{id}` returns the offset of an upload. `GET` does the same, and returns the file after the verification.
 
+use crate::application::links;
 use crate::http::time::http_date;
 use crate::routes::content;
 use crate::routes::resumable::dialect::{Dialect, limits, no_store, set};
@@ -24,6 +25,9 @@ pub(crate) async fn read(asked: &Asked, upload: UploadId) -> Result<HttpResponse
         // The file cannot be read yet.
         *answer.status_mut() = StatusCode::NO_CONTENT;
         return Ok(answer);
+    }
+    if asked.principal.link.is_some() {
+        return Err(links::forbidden());
     }
     content::answer(&asked.request, &asked.principal, upload, &asked.gateway).await
 }
