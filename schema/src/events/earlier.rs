@@ -1,9 +1,9 @@
 //! Events in an earlier version, for logs whose other processes cannot read the newest one yet.
 
 use super::{
-    Event, FileUploadedV2, FileUploadedV3, FileVerifiedV1, FileVerifiedV2, QuotaEvent, QuotaReservedV2,
-    QuotaReservedV3, QuotaTransferredV2, QuotaTransferredV3, ReservedItem, ReservedItemV2, UploadEvent,
-    UploadStartedV2, UploadStartedV3,
+    Event, FileUploadedV2, FileUploadedV3, FileVerifiedV1, FileVerifiedV2, QuotaEvent, QuotaReleasedV2,
+    QuotaReleasedV3, QuotaReservedV2, QuotaReservedV3, QuotaTransferredV2, QuotaTransferredV3, ReleasedItem,
+    ReleasedItemV2, ReservedItem, ReservedItemV2, UploadEvent, UploadStartedV2, UploadStartedV3,
 };
 use serde::Serialize;
 
@@ -24,7 +24,8 @@ impl EarlierBody {
 
 impl Event {
     /// Encodes the body in the version before the newest one, so that uploads continue during an upgrade. Returns `None` if that
-    /// version cannot say what the event says. The CRC-32 of a file is left out: it can be computed later.
+    /// version cannot say what the event says. The CRC-32 of a file is left out, because it can be computed later, and the user of a
+    /// purged file, because users have no limits before the log accepts the newest versions.
     ///
     /// # Errors
     /// None for values of these types. The signature of postcard has an error.
@@ -43,6 +44,9 @@ impl Event {
         }
         if let Self::Quota(QuotaEvent::QuotaTransferred(transferred)) = self {
             return transferred.earlier().map(|body| EarlierBody::encode(2, &body)).transpose();
+        }
+        if let Self::Quota(QuotaEvent::QuotaReleased(released)) = self {
+            return EarlierBody::encode(2, &released.earlier()).map(Some);
         }
         Ok(None)
     }
@@ -93,6 +97,13 @@ impl QuotaReservedV3 {
     fn earlier(&self) -> Option<QuotaReservedV2> {
         let items = self.items.iter().map(ReservedItem::earlier).collect::<Option<_>>()?;
         Some(QuotaReservedV2 { items, until: self.until })
+    }
+}
+
+impl QuotaReleasedV3 {
+    fn earlier(&self) -> QuotaReleasedV2 {
+        let item = |item: &ReleasedItem| ReleasedItemV2 { file_id: item.file_id, bytes: item.bytes };
+        QuotaReleasedV2 { items: self.items.iter().map(item).collect(), recorded: self.recorded.clone() }
     }
 }
 

@@ -55,6 +55,6 @@ pub fn decide(state: &State, command: Command) -> Result<Option<QuotaEvent>, Ref
             let before = set.user_id.map_or(state.user_limit_bytes, |user| state.user_limits.get(&user).copied());
             (before != set.limit_bytes).then(|| set.into())
         }
-        Command::Recalculate(found) => Some(found.into()),
+        Command::Recalculate(found) => settle::is_of(state, &found).then(|| found.into()),
     })
 }

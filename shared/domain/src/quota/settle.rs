@@ -3,7 +3,7 @@
 use super::State;
 use crate::limits::RESERVATION_ITEMS_MAX;
 use waybill_schema::FileId;
-use waybill_schema::events::{QuotaEvent, QuotaReleased, QuotaSettled, ReleasedItem, SettledItem};
+use waybill_schema::events::{QuotaEvent, QuotaRecalculated, QuotaReleased, QuotaSettled, ReleasedItem, SettledItem};
 
 /// Settles the reservations that are open. Returns no event if no reservation is open.
 pub(super) fn settle(state: &State, ended: Vec<SettledItem>) -> Option<QuotaEvent> {
@@ -28,4 +28,12 @@ pub(super) fn release(state: &State, purged: Vec<ReleasedItem>, recorded: Vec<Fi
     }
     let recorded: Vec<FileId> = recorded.into_iter().filter(|file| state.released.contains(file)).collect();
     (!items.is_empty() || !recorded.is_empty()).then(|| QuotaReleased { items, recorded }.into())
+}
+
+/// Returns `true` if the bytes and files were counted for this state: a settlement may have come in the meantime, which would then not be
+/// counted before the next change.
+pub(super) fn is_of(state: &State, found: &QuotaRecalculated) -> bool {
+    let recorded = |counted: u64, drift: i64| i128::from(counted) + i128::from(drift);
+    recorded(found.storage_used_bytes, found.drift_bytes) == i128::from(state.used_bytes)
+        && recorded(found.file_count, found.drift_files) == i128::from(state.file_count)
 }

@@ -414,3 +414,19 @@ fn the_files_and_open_uploads_of_a_user_stay_within_the_limit_of_the_user() {
     let none = high.when(Command::SetUserLimit(limit(Some(user(1)), None))).then_an_event();
     ask(&none, of_user(1, 3, 41)).then_refused_as(|refusal| matches!(refusal, Refusal::UserLimitExceeded { .. }));
 }
+
+#[test]
+fn files_that_were_counted_before_the_last_change_are_counted_again() {
+    let quota = given([reserved([item(1, 60), item(2, 30)]), used(1, 60)]);
+    let counted = |storage_used_bytes, file_count, drift_bytes, drift_files| QuotaRecalculated {
+        storage_used_bytes,
+        file_count,
+        drift_bytes,
+        drift_files,
+    };
+    quota.when(Command::Recalculate(counted(60, 1, 0, 0))).then_an_event();
+    quota.when(Command::Recalculate(counted(61, 2, -1, -1))).then_an_event();
+    let later = quota.and(used(2, 30));
+    later.when(Command::Recalculate(counted(60, 1, 0, 0))).then_nothing();
+    later.when(Command::Recalculate(counted(90, 2, 0, 0))).then_an_event();
+}
