@@ -158,6 +158,9 @@ async fn all_works_again(client: &Client) -> Duration {
     since.elapsed()
 }
 
+/// Shorter than the time after which a lost consumer is noticed, and long enough for a busy machine.
+const NOTICED: Duration = Duration::from_secs(14);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn compose_2_after_a_restart_of_nats_everything_goes_on_at_once() {
     let mut cluster = Cluster::start(Counts::default()).await;
@@ -172,10 +175,10 @@ async fn compose_2_after_a_restart_of_nats_everything_goes_on_at_once() {
         let since = Instant::now();
         let took = all_works_again(&client).await;
         // A consumer that was lost in the restart is noticed only after 15 s without a heartbeat.
-        assert!(took < Duration::from_secs(8), "{took:?}");
+        assert!(took < NOTICED, "{took:?}");
         client.send_until_done(|| client.request(reqwest::Method::DELETE, &format!("/v1/uploads/{upload}"))).await;
         assert_eq!(next(&mut socket).await["kind"], "UploadCancelled");
-        assert!(since.elapsed() < Duration::from_secs(12), "{:?}", since.elapsed());
+        assert!(since.elapsed() < NOTICED, "{:?}", since.elapsed());
     }
     cluster.finish().await;
 }

@@ -157,7 +157,10 @@ pub(crate) async fn set_for_user(
     tag = "directory",
     operation_id = "show_quota_of_user",
     params(CompanyPath, ("id" = Uuid, Path)),
-    responses((status = 200, description = "The limit of the user, and the bytes that count towards it", body = UserQuota)),
+    responses(
+        (status = 200, description = "The limit of the user, and the bytes that count towards it", body = UserQuota),
+        (status = 422, description = "`id_invalid`"),
+    ),
 )]
 #[get("/v1/admin/companies/{company}/users/{id}/quota")]
 pub(crate) async fn show_of_user(
