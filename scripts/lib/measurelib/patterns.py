@@ -7,7 +7,7 @@ from .items import end_of_item
 from .tokens import CHAR, IDENT, LIFETIME, NUMBER, STRING, Source
 
 EVENTS = {
-    "Event", "UploadEvent", "FileEvent", "ShareEvent", "TokenEvent", "ContentEvent", "SessionEvent", "QuotaEvent",
+    "Event", "UploadEvent", "FileEvent", "LinkEvent", "ShareEvent", "TokenEvent", "ContentEvent", "SessionEvent", "QuotaEvent",
     "DirectoryEvent",
 }
 # A block as the body of an arm ends the arm without a comma.
