@@ -26,7 +26,7 @@ pub const LABEL_MAX_BYTES: usize = 255;
 /// Upload link, folded from its events.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
-    /// What the link permits; `None` if it was never made.
+    /// Rules of the link; `None` if it was never made.
     pub made: Option<UploadLinkMade>,
     /// Time at which it was made.
     pub made_at: Timestamp,
