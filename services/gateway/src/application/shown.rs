@@ -18,6 +18,13 @@ pub(crate) struct Plain {
     pub(crate) described: File,
 }
 
+impl Plain {
+    /// Drops what sending the bytes does not need.
+    pub(crate) fn without_details(self) -> Self {
+        Self { described: self.described.without_details(), ..self }
+    }
+}
+
 /// A preview.
 pub(crate) struct Found {
     pub(crate) mime_type: String,

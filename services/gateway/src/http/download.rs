@@ -157,7 +157,7 @@ impl<'a> Described<'a> {
             varies: is_compressed(file),
             sha256: file.hash.as_deref().and_then(|hash| hash.parse().ok()),
             mime_type: &file.mime_type,
-            name: file.display_name.as_ref().unwrap_or(&file.original_name),
+            name: file.shown_name(),
         }
     }
 }

@@ -144,7 +144,7 @@ fn disposition_of(url: &MediaUrl, shown: &Shown) -> String {
     match shown {
         Shown::Original(original) => {
             let file = &original.file;
-            disposition(kind, file.display_name.as_ref().unwrap_or(&file.original_name))
+            disposition(kind, file.shown_name())
         }
         Shown::Preview(_) => kind.to_owned(),
     }

@@ -79,6 +79,16 @@ fn as_json<S: Serializer>(text: &Option<String>, serializer: S) -> Result<S::Ok,
 }
 
 impl File {
+    /// Returns the name that users see.
+    pub fn shown_name(&self) -> &String {
+        self.display_name.as_ref().unwrap_or(&self.original_name)
+    }
+
+    /// Drops the metadata of the client and the previews. They are large, and sending the bytes does not need them.
+    pub fn without_details(self) -> Self {
+        Self { metadata_text: None, preview: None, ..self }
+    }
+
     /// Returns the result of removing the metadata; `None` if it was not looked at.
     ///
     /// # Errors

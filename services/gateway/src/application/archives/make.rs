@@ -20,7 +20,6 @@ use waybill_api::archives::{ArchiveBody, LeftOut, MadeArchive};
 use waybill_domain::name;
 use waybill_http_kit::{Principal, Problem, RequestId};
 use waybill_object_store::crc64nvme;
-use waybill_read_model::queries::File;
 use waybill_schema::{ErrorCode, FileId, Place, Timestamp, UploadId};
 use waybill_service_kit::{new_id, now};
 use waybill_zip_layout::safe_names;
@@ -176,11 +175,10 @@ async fn choose(
     let described = plain.as_ref().map_or(file, |plain| &plain.described);
     let sha256 = described.hash.as_deref().and_then(|hash| hash.parse().ok()).ok_or_else(Problem::internal)?;
     let size_bytes = described.size_bytes.unsigned_abs();
-    let name = file.display_name.as_ref().unwrap_or(&file.original_name).clone();
+    let name = file.shown_name().clone();
     let created_at = Timestamp(file.created_at.timestamp_millis());
     let readable_until = facts.readable_until(viewer, now(), at(expires_s));
-    // They are not sent, and they are large.
-    let file = Arc::new(File { metadata_text: None, preview: None, ..file.clone() });
+    let file = Arc::new(file.clone().without_details());
     let wanted = Wanted { file, plain: plain.map(Arc::new), sha256 };
     Ok(Chosen { wanted, name, size_bytes, created_at, readable_until })
 }

@@ -169,8 +169,5 @@ async fn content(
     if !is_it(plain.as_ref().map_or(&file, |plain| &plain.described)) {
         return Err(stale());
     }
-    // They are not sent, and they are large.
-    let small = |file: File| File { metadata_text: None, preview: None, ..file };
-    let plain = plain.map(|Plain { form, described }| Plain { form, described: small(described) });
-    Ok(Content { file: small(file), plain, rights })
+    Ok(Content { file: file.without_details(), plain: plain.map(Plain::without_details), rights })
 }

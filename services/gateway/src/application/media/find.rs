@@ -116,14 +116,12 @@ pub(super) async fn shown(
         Form::For(facts, viewer) => form_for(gateway, &file, facts, Some(viewer)).await?,
         Form::WithDigest(digest) => form_of(&file)?.filter(|plain| begins_with(&plain.described, digest)),
     };
-    // Neither is shown, and they are large.
-    let small = |file: File| File { metadata_text: None, preview: None, ..file };
-    let plain = plain.map(|Plain { form, described }| Plain { form, described: small(described) });
+    let plain = plain.map(Plain::without_details);
     let is_for_others = match form {
         Form::For(facts, viewer) => !facts.gives_original(Some(viewer)),
         Form::WithDigest(_) => plain.is_some(),
     };
-    Ok(Shown::Original(Box::new(Original { file: small(file), plain, is_for_others })))
+    Ok(Shown::Original(Box::new(Original { file: file.without_details(), plain, is_for_others })))
 }
 
 fn begins_with(file: &File, digest: &str) -> bool {

@@ -164,7 +164,7 @@ fn by(request: &HttpRequest, id: RequestId) -> By {
 
 /// Redirects to a presigned URL of the file's object. The media type and the file name are part of the signature.
 async fn redirect(gateway: &Gateway, file: &File, key: &str) -> Result<HttpResponse, Problem> {
-    let content_disposition = disposition("attachment", file.display_name.as_ref().unwrap_or(&file.original_name));
+    let content_disposition = disposition("attachment", file.shown_name());
     let wanted = Presign::GetObject { content_type: &file.mime_type, content_disposition: &content_disposition };
     let signed = gateway.presigner.presign(key, &wanted, REDIRECT_LIFETIME);
     let signed = signed.await.or_problem("signing a download")?;
