@@ -213,6 +213,10 @@ impl Backing {
             // Tests wait for work that would wait for them.
             args.push("--content-max-busy=100".to_owned());
         }
+        // All tests can be run with a Redis that they share.
+        if let (Ok(url), "all" | "gateway") = (std::env::var("WAYBILL_TEST_REDIS_URL"), role) {
+            args.push(format!("--redis-url={url}"));
+        }
         // Arguments in `more` replace those with the same name.
         let name = |arg: &String| arg.split('=').next().map(str::to_owned);
         args.retain(|arg| !more.iter().any(|said| name(said) == name(arg)));
@@ -383,11 +387,12 @@ impl Backing {
         self.unchecked.0.store(false, Ordering::Relaxed);
     }
 
-    /// Stops the nats-server and drops the database.
+    /// Stops the nats-server, drops the database and deletes the bucket.
     pub async fn remove(self) {
         self.unchecked.0.store(false, Ordering::Relaxed);
         drop(self.nats);
         self.postgres.drop_it().await;
+        self.bucket.delete_it().await;
     }
 }
 

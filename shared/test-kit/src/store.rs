@@ -32,6 +32,14 @@ impl TestBucket {
         bucket
     }
 
+    /// Removes the bucket with its objects. Otherwise the buckets of all tests fill the disk, and the store then refuses writes.
+    ///
+    /// # Panics
+    /// Panics if the store does not answer.
+    pub async fn delete_it(self) {
+        self.store().delete_bucket().await.expect("the test store deletes a bucket");
+    }
+
     /// Returns the id and the secret of the access key of the store.
     ///
     /// # Panics

@@ -22,6 +22,15 @@ impl S3Store {
         request.send().await.map(drop).map_err(|error| classify("enabling versioning", &error))
     }
 
+    /// Deletes the bucket. Some servers, such as SeaweedFS, delete its objects too. Others, such as AWS, refuse it if there are any.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn delete_bucket(&self) -> Result<(), StoreError> {
+        let request = self.client.delete_bucket().bucket(&self.bucket);
+        request.send().await.map(drop).map_err(|error| classify("deleting a bucket", &error))
+    }
+
     /// Returns the ids of all versions of an object, including its delete markers.
     ///
     /// # Errors
