@@ -72,7 +72,8 @@ pub enum Command {
     },
     /// Set the limit of a user, or of all users that have no limit of their own. `None` removes it.
     SetUserLimit(QuotaUserLimitSet),
-    /// Record the bytes and the number of the files of the company. Nothing is recorded if the quota has changed since they were counted.
+    /// Record the bytes and the number of the files of the company. Nothing is recorded if they equal the tables and the quota has
+    /// changed since they were counted.
     Recalculate(QuotaRecalculated),
 }
 

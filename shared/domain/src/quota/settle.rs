@@ -30,10 +30,9 @@ pub(super) fn release(state: &State, purged: Vec<ReleasedItem>, recorded: Vec<Fi
     (!items.is_empty() || !recorded.is_empty()).then(|| QuotaReleased { items, recorded }.into())
 }
 
-/// Returns `true` if the bytes and files were counted for this state: a settlement may have come in the meantime, which would then not be
-/// counted before the next change.
+/// Returns `true` if the bytes and files were counted for this state, or differ from the tables. Otherwise, a settlement came in the
+/// meantime, which would not be counted before the next change.
 pub(super) fn is_of(state: &State, found: &QuotaRecalculated) -> bool {
-    let recorded = |counted: u64, drift: i64| i128::from(counted) + i128::from(drift);
-    recorded(found.storage_used_bytes, found.drift_bytes) == i128::from(state.used_bytes)
-        && recorded(found.file_count, found.drift_files) == i128::from(state.file_count)
+    let has_drift = found.drift_bytes != 0 || found.drift_files != 0;
+    has_drift || (found.storage_used_bytes, found.file_count) == (state.used_bytes, state.file_count)
 }
