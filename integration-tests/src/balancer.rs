@@ -4,6 +4,7 @@ use crate::process::free_addr;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -101,6 +102,8 @@ enum State {
     Open,
     /// Connections stay open and new ones are accepted, but bytes wait until the valve is open again.
     Closed,
+    /// Bytes are forwarded after this time.
+    Slow(Duration),
     /// Connections are closed, and new ones are refused.
     Cut,
 }
@@ -164,6 +167,11 @@ impl Valve {
         self.state.send_replace(State::Closed);
     }
 
+    /// Delays all traffic.
+    pub fn slow_down(&self, delay: Duration) {
+        self.state.send_replace(State::Slow(delay));
+    }
+
     /// Closes all connections and refuses new ones.
     pub fn cut(&self) {
         self.state.send_replace(State::Cut);
@@ -202,8 +210,12 @@ async fn carry(client: TcpStream, backend: String, is: watch::Receiver<State>) {
 async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut is: watch::Receiver<State>) {
     let mut bytes = vec![0; 64 * 1_024];
     while let Ok(read @ 1..) = from.read(&mut bytes).await {
-        let is_open = is.wait_for(|state| *state == State::Open).await.is_ok();
-        if !is_open || to.write_all(&bytes[..read]).await.is_err() {
+        let is_passing = |state: &State| matches!(state, State::Open | State::Slow(_));
+        let Ok(passing) = is.wait_for(is_passing).await.map(|state| *state) else { return };
+        if let State::Slow(delay) = passing {
+            tokio::time::sleep(delay).await;
+        }
+        if to.write_all(&bytes[..read]).await.is_err() {
             return;
         }
     }

@@ -12,6 +12,7 @@ mod command_line;
 mod edge;
 mod media_edge;
 mod process;
+mod redis;
 mod stack;
 mod store_front;
 
@@ -23,5 +24,6 @@ pub use cluster::{Cluster, Counts, Ways};
 pub use command_line::CommandLine;
 pub use media_edge::{MediaEdge, NginxCache};
 pub use process::{Process, free_addr};
+pub use redis::RedisServer;
 pub use stack::{Options, Shape, Stack};
 pub use store_front::{Fault, Request, StoreFront};

@@ -1,26 +1,32 @@
-"""Measures the time of queries with many files in the tables: pages of a chatroom, and the metadata of one file.
+"""Measures queries with many files in the tables: pages of a chatroom, and the metadata of one file.
 
-seed.sql creates the rows without events. Only the gateway and PostgreSQL are measured.
+seed.sql creates the rows without events. The same requests are measured without and with Redis, if it is installed.
 """
 
 import http.client
 import json
 import multiprocessing
+import shutil
 import signal
 import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Dict, List, Tuple
+from typing import Dict, List, Optional, Tuple
 from urllib.parse import urlsplit
 
 from stacklib import waybill
 from stacklib.console import StackError, say
+from stacklib.stack import Role
 
 from .rig import Rig
+from .usage import Meter
 
 CONNECTIONS = 32
 _PROCESSES = 4
+# Times that each file is asked for.
+_EACH = 10
+_REDIS = Role("redis", signal.SIGTERM, 15)
 _SEED = Path(__file__).resolve().parent.parent / "seed.sql"
 
 
@@ -30,8 +36,11 @@ class Queries:
     chatrooms: int
     # Milliseconds of each answer, by kind of query.
     ms: Dict[str, List[float]] = field(default_factory=dict)
+    # CPU seconds of each process, by kind of query.
+    cpu_s: Dict[str, Dict[str, float]] = field(default_factory=dict)
     # Rows of the large tables that sequential scans read while the load ran.
     sequentially_read: int = 0
+    with_redis: Optional["Queries"] = None
 
 
 def percentile(values: List[float], part: float) -> float:
@@ -50,9 +59,13 @@ def run(rig: Rig, paths: Dict[str, List[str]], token: str, result: Queries) -> N
     scanned = _rows_scanned(rig)
     for what, all_paths in paths.items():
         _load(rig.url, all_paths[: CONNECTIONS * 4], token)
+        meter = Meter(rig.stack.pids())
+        meter.start()
         result.ms[what] = _load(rig.url, all_paths, token)
+        cpu_s = result.cpu_s[what] = meter.stop().cpu_s
         p50, p99 = percentile(result.ms[what], 0.5), percentile(result.ms[what], 0.99)
-        say(f"  {what}: p50 {p50:.1f} ms, p99 {p99:.1f} ms")
+        used = ", ".join(f"{name} {cpu_s[name]:.1f}" for name in ("gateway", "all", "postgres", "redis") if name in cpu_s)
+        say(f"  {what}: p50 {p50:.1f} ms, p99 {p99:.1f} ms; CPU s: {used}")
     result.sequentially_read = _rows_scanned(rig) - scanned
 
 
@@ -108,6 +121,7 @@ def measure(rig: Rig, files: int, chatrooms: int, count: int) -> Queries:
     token = waybill.token(rig.program, rig.env, company, user, roles=())
     rooms = _ids(rig, "chatroom", chatrooms)
     own = _ids(rig, "file", min(files, 20 * count))
+    own = own[:max(1, count // _EACH)]
     first = [f"/v1/files?chatroom_id={rooms[number % len(rooms)]}&limit=50" for number in range(count)]
     deep = [_deep(rig.url, room, token, files // chatrooms // 2) for room in rooms[:CONNECTIONS]]
     paths = {
@@ -115,6 +129,40 @@ def measure(rig: Rig, files: int, chatrooms: int, count: int) -> Queries:
         "a page deep inside": [deep[number % len(deep)] for number in range(count)],
         "one file's metadata": [f"/v1/files/{own[number % len(own)]}" for number in range(count)],
     }
+    _begin_log(rig)
+    run(rig, paths, token, result)
+    result.with_redis = _with_redis(rig, paths, token, result)
+    return result
+
+
+def _begin_log(rig: Rig) -> None:
+    """Appends the first events, and waits until the tables contain them. Before that, the tables belong to no log."""
+    connection = http.client.HTTPConnection(urlsplit(rig.url).netloc, timeout=30)
+    headers = {"Authorization": f"Bearer {rig.observer}", "Content-Type": "text/plain"}
+    connection.request("POST", "/v1/files?name=first.txt", b"the first file", headers)
+    answer = connection.getresponse()
+    if answer.status != 201:
+        raise StackError(f"a file cannot be uploaded: {answer.status} {answer.read()[:200]!r}")
+    deadline = time.monotonic() + 30
+    while rig.sql("SELECT count(*) FROM projection_checkpoint WHERE epoch <> ''").strip() == "0":
+        if time.monotonic() > deadline:
+            raise StackError("the tables do not follow the log")
+        time.sleep(0.1)
+
+
+def _with_redis(rig: Rig, paths: Dict[str, List[str]], token: str, plain: Queries) -> Optional[Queries]:
+    """Measures the same requests with Redis. Returns None if Redis is not installed."""
+    program = shutil.which("redis-server")
+    if program is None:
+        say("  redis-server is not installed, so nothing is measured with Redis")
+        return None
+    port = rig.free_port()
+    argv = [program, "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no"]
+    rig.stack.start(_REDIS, argv)
+    rig.env["WAYBILL_REDIS_URL"] = f"redis://127.0.0.1:{port}"
+    rig.restart_roles()
+    say("  with Redis")
+    result = Queries(plain.files, plain.chatrooms)
     run(rig, paths, token, result)
     return result
 

@@ -1,7 +1,7 @@
 """Prints tables: medians of runs and medians of the ratios within pairs, each with the smallest and largest value."""
 
 from statistics import median
-from typing import Callable, Dict, Iterable, List, Optional
+from typing import Callable, Dict, Iterable, List, Optional, Sequence
 
 from . import downloads as of_downloads, tusd
 from .attempt import OUR_ROLES, Run
@@ -72,13 +72,25 @@ def rebuild(result: Rebuild) -> str:
 
 
 def queries(result: Queries) -> str:
-    rows = [[what, f"{percentile(ms, 0.5):.1f}", f"{percentile(ms, 0.99):.1f}", f"{len(ms):,}"]
-            for what, ms in result.ms.items()]
-    return "\n\n".join([
+    runs = [("", result), *([(", with Redis", result.with_redis)] if result.with_redis else [])]
+    rows = [
+        [what + suffix, f"{percentile(ms, 0.5):.1f}", f"{percentile(ms, 0.99):.1f}", f"{len(ms):,}",
+         *(f"{_cpu_of(run, what, names):.1f}" for names in (("gateway", "all"), ("postgres",), ("redis",)))]
+        for suffix, run in runs for what, ms in run.ms.items()
+    ]
+    parts = [
         f"### Queries from {CONNECTIONS} connections, {result.files:,} files in {result.chatrooms:,} chatrooms",
-        _table(["ms", "p50", "p99", "answers"], rows),
+        _table(["ms", "p50", "p99", "answers", "CPU s of the gateway", "of PostgreSQL", "of Redis"], rows),
         f"Rows of the large tables read by sequential scans during the queries: {result.sequentially_read}.",
-    ])
+    ]
+    if result.with_redis:
+        without, less = (sum(_cpu_of(run, what, ("postgres",)) for what in run.ms) for _, run in runs)
+        parts.append(f"CPU time of PostgreSQL with Redis / without: {less / without:.2f}.")
+    return "\n\n".join(parts)
+
+
+def _cpu_of(run: Queries, what: str, names: Sequence[str]) -> float:
+    return sum(run.cpu_s[what].get(name, 0.0) for name in names)
 
 
 def sockets(costs: Sockets) -> str:

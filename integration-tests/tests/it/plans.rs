@@ -5,8 +5,8 @@ use serde_json::json;
 use uuid::Uuid;
 use waybill_integration_tests::Stack;
 use waybill_read_model::queries::{
-    FileFilter, PageKey, SharedKey, SharedPage, Wanted, access_rows, find_file, list_associations, list_files,
-    list_shared, plan_of_access, plan_of_listing, shares_and_tokens_of,
+    AccessRows, FileFilter, PageKey, SharedKey, SharedPage, Wanted, access_rows, find_file, list_associations,
+    list_files, list_shared, plan_of_access, plan_of_listing, shares_and_tokens_of,
 };
 use waybill_schema::{ChatroomId, CompanyId, Place, ProcessingStatus, UploadId, UserId};
 use waybill_test_kit::eventually;
@@ -138,7 +138,7 @@ async fn no_query_of_a_user_reads_a_large_table_from_end_to_end() {
             assert_eq!(find_file(connection, company, file).await.unwrap().unwrap().id, file.0);
             assert_eq!(list_associations(connection, company, file).await.unwrap().len(), 1);
             assert_eq!(shares_and_tokens_of(connection, company, file, 10).await.unwrap().len(), 1);
-            let known = access_rows(connection, 0, company, user, &wanted).await.unwrap();
+            let known = AccessRows::parse(&access_rows(connection, 0, company, user, &wanted).await.unwrap()).unwrap();
             assert_eq!((known.files.len(), known.member_of_chatrooms.len()), (1, 1));
             let mine = list_files(connection, company, &own, None, 50).await.unwrap();
             let last = mine.last().unwrap();

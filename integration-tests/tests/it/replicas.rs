@@ -1,13 +1,15 @@
 //! A replica of PostgreSQL that stops, hangs or lags behind.
 
+use crate::changing::Scene;
 use diesel_async::SimpleAsyncConnection;
 use serde_json::json;
 use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
-use waybill_integration_tests::{Backing, Client, Cluster, Counts, Valve};
-use waybill_test_kit::{TestDatabase, eventually, settings};
+use waybill_integration_tests::{Backing, Client, Cluster, Counts, Valve, free_addr};
+use waybill_read_model::Rights;
+use waybill_test_kit::{StandbyServer, TestDatabase, eventually, eventually_within, settings};
 
 /// A copy of the tables that does not follow its primary. The names of its files say that they come from it.
 struct Replica {
@@ -114,4 +116,44 @@ async fn a_replica_that_stops_hangs_or_lags_delays_no_query_and_no_revocation() 
         assert_eq!(names(&client).await, ["second", "first"]);
     }
     cluster.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_answer_is_wrong_with_a_replica_that_lags_by_up_to_30_s_hangs_or_stops() {
+    const USABLE: &str = "waybill_replica_usable";
+    let cluster = Cluster::start(Counts { each: 2, ..Counts::default() }).await;
+    let mut standby = StandbyServer::start(free_addr().port()).await;
+    let url = standby.url_of(&cluster.backing.database_url_for(Rights::Read));
+    let args = [format!("--database-replica-url={url}"), "--replica-max-lag-s=30".to_owned()];
+    let scene = Scene::on(cluster, &args).await;
+    scene.all_have(USABLE, 1).await;
+    scene
+        .load(async |load| {
+            load.checked(500).await;
+            // The lag grows. The replica is asked until it is 30 s.
+            standby.pause().await;
+            eventually_within(Duration::from_secs(90), "the lag to be too long", || async {
+                load.checked(100).await;
+                (scene.cluster.gateways[0].metric(USABLE).await == 0).then_some(())
+            })
+            .await;
+            scene.all_have(USABLE, 0).await;
+            load.checked(300).await;
+            standby.resume().await;
+            scene.all_have(USABLE, 1).await;
+            load.checked(300).await;
+            standby.stop();
+            scene.all_have(USABLE, 0).await;
+            load.checked(300).await;
+            standby.restart().await;
+            scene.all_have(USABLE, 1).await;
+            load.checked(300).await;
+            standby.hang();
+            load.checked(300).await;
+            standby.go_on();
+            scene.all_have(USABLE, 1).await;
+            load.checked(300).await;
+        })
+        .await;
+    scene.cluster.finish().await;
 }

@@ -99,3 +99,17 @@ aggregate_events! {
         ContentMoved, 1 => ContentMovedV1;
     }
 }
+
+impl ContentEvent {
+    /// Returns the files whose storage location the event may change.
+    pub fn file_ids(&self) -> &[FileId] {
+        match self {
+            Self::ContentShared(shared) => &shared.file_ids,
+            Self::ContentReferenced(referenced) => &referenced.file_ids,
+            Self::ContentCompressed(compressed) => &compressed.file_ids,
+            Self::ContentMoved(moved) => &moved.file_ids,
+            Self::ContentNotCompressed(kept) => std::slice::from_ref(&kept.file_id),
+            Self::ContentReleased(_) => &[],
+        }
+    }
+}

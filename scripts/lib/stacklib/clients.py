@@ -39,6 +39,7 @@ def environment() -> Dict[str, str]:
         "WAYBILL_TEST_NGINX_JS": _from_debian("nginx") or _missing("nginx"),
         "WAYBILL_TEST_NJS": _njs(),
         "WAYBILL_TEST_VARNISH": _from_debian("varnishd", "varnish") or _missing("varnish"),
+        "WAYBILL_TEST_REDIS": _from_debian("redis-server") or _missing("redis-server"),
         "WAYBILL_TEST_UNZIP": _from_debian("unzip") or _missing("unzip"),
         "WAYBILL_TEST_7Z": _from_debian("7z", "p7zip-full") or _missing("p7zip-full"),
         "WAYBILL_TEST_BSDTAR": _from_debian("bsdtar", "libarchive-tools") or _missing("libarchive-tools"),

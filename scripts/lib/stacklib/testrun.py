@@ -73,6 +73,7 @@ def _start_servers(folder: Path, stack: Stack) -> Dict[str, str]:
     env = {
         "WAYBILL_TEST_NATS_SERVER": wheels.nats_server(),
         "WAYBILL_TEST_PG_BINDIR": str(pgfind.programs(None)),
+        "WAYBILL_TEST_PG_USER": _postgres_user(),
         "WAYBILL_TEST_CLAMD": os.environ.get("WAYBILL_TEST_CLAMD") or clamd.program(),
         **nats.configs_of_tests(folder),
         **nats.passwords(lambda _name: nats.password(), (*nats.USERS, "test")),
@@ -90,6 +91,12 @@ def _start_servers(folder: Path, stack: Stack) -> Dict[str, str]:
         env["WAYBILL_TEST_S3_ACCESS_KEY_ID"] = keys.access_key_id
         env["WAYBILL_TEST_S3_SECRET_ACCESS_KEY"] = keys.secret_access_key
     return env
+
+
+def _postgres_user() -> str:
+    """Returns the ids of the user and the group with which tests start PostgreSQL, or an empty text for the own ones."""
+    user = pgfolder.unprivileged_user()
+    return f"{user.uid}:{user.gid}" if user else ""
 
 
 def _cores() -> int:

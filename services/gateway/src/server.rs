@@ -13,6 +13,7 @@ use crate::application::quota_reservation::Reserver;
 use crate::application::read_your_writes::Positions;
 use crate::application::registration::Registration;
 use crate::application::replica::Replica;
+use crate::application::rows::kept::Rows;
 use crate::application::sealing;
 use crate::application::searches::Searches;
 use crate::application::small_bodies::SmallBodies;
@@ -44,6 +45,7 @@ use waybill_http_kit::health::{HealthRoutes, Readiness};
 use waybill_http_kit::{Authenticator, ListenerKind, Origins, Proxies, listener, request};
 use waybill_object_store::ObjectStore;
 use waybill_object_store::presign::Presigner;
+use waybill_read_cache::ReadCache;
 use waybill_read_model::Database;
 use waybill_repository::{Directories, Repository};
 use waybill_schema::names;
@@ -117,6 +119,8 @@ pub struct Config {
     pub presigner: Presigner,
     /// The read model.
     pub database: Database,
+    /// Cache of rows that were read earlier, which `policies.access` uses too.
+    pub cache: Option<Arc<ReadCache>>,
     /// A replica of the read model for queries.
     pub replica: Option<Database>,
     /// Routes of other services on the same address.
@@ -231,6 +235,7 @@ impl Server {
             reads,
             kept_reads: config.reads,
             last_reads: LastReads::default(),
+            rows: config.cache.as_ref().map(Rows::new),
             log: config.log,
             repository: config.repository,
             signals: Arc::new(config.nats),

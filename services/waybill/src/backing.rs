@@ -1,20 +1,25 @@
-//! Creates clients of NATS, PostgreSQL and the object store from settings.
+//! Creates clients of NATS, PostgreSQL, Redis and the object store from settings.
 
 use crate::CommandError;
 use async_nats::ConnectErrorKind;
 use std::sync::Arc;
 use waybill_domain::media_type::TypePolicy;
+use waybill_domain::scan::ScanRules;
 use waybill_event_log::jetstream::{JetStreamLog, Layout, Login, Server};
+use waybill_gateway::GatewaySecrets;
 use waybill_http_kit::auth::IssuerConfig;
 use waybill_http_kit::{Authenticator, Role};
 use waybill_object_store::presign::Presigner;
 use waybill_object_store::s3::{Encryption, S3Config, S3Store, StoreCredentials};
 use waybill_object_store::{Cold, ObjectStore, Tiers};
+use waybill_read_cache::{ReadCache, Redis};
 use waybill_read_model::{Database, DatabaseConfig};
 use waybill_schema::{Partitions, StorageTier};
 use waybill_service_kit::Secrets;
+use waybill_service_kit::sealing::SealingKeys;
 use waybill_service_kit::settings::{
-    AuthSettings, DatabaseSettings, EncryptionSetting, NatsSettings, S3Settings, TypeSettings,
+    AuthSettings, DatabaseSettings, EncryptionSetting, NatsSettings, RedisSettings, S3Settings, ScanSettings,
+    TypeSettings,
 };
 
 /// Returns the partitions of the log.
@@ -168,6 +173,23 @@ pub(crate) fn database(settings: &DatabaseSettings) -> Result<Database, CommandE
 pub(crate) fn replica(settings: &DatabaseSettings) -> Result<Option<Database>, CommandError> {
     let url = settings.database_replica_url.as_deref().filter(|url| !url.is_empty());
     url.map(|url| database_at(settings, url)).transpose()
+}
+
+/// Returns the rules for virus scans that apply to every company.
+pub(crate) fn scan_rules(settings: &ScanSettings) -> ScanRules {
+    ScanRules { policy: settings.scan, unscanned: settings.unscanned }
+}
+
+/// Returns a client of Redis, if one is set. It does not connect yet.
+pub(crate) fn redis(settings: &RedisSettings) -> Result<Option<Arc<Redis>>, CommandError> {
+    let url = settings.redis_url.as_deref().filter(|url| !url.is_empty());
+    Ok(url.map(Redis::new).transpose()?)
+}
+
+/// Returns the cache of rows that all gateways share.
+pub(crate) fn read_cache(redis: Arc<Redis>, secrets: &GatewaySecrets) -> Result<Arc<ReadCache>, CommandError> {
+    let keys = SealingKeys::derive(&secrets.cursors()?, "waybill read cache");
+    Ok(ReadCache::new(redis, keys.ok_or("no key can be derived from WAYBILL_CURSOR_SECRET")?))
 }
 
 fn database_at(settings: &DatabaseSettings, url: &str) -> Result<Database, CommandError> {

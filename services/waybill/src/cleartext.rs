@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
+use waybill_read_cache::host_in_clear;
 
 /// Returns `true` if a list of URLs of NATS leads to another machine without TLS.
 pub(crate) fn nats(urls: &str) -> bool {
@@ -29,6 +30,12 @@ pub(crate) fn postgres(url: &str) -> bool {
 pub(crate) fn http(url: &str) -> bool {
     let url = url.trim();
     !url.is_empty() && !url.starts_with("https://") && !is_local(host(url))
+}
+
+/// Returns `true` if a URL leads to Redis on another machine without TLS.
+pub(crate) fn redis(url: &str) -> bool {
+    // A text that cannot be parsed leads nowhere. The start reports it.
+    host_in_clear(url).is_some_and(|host| !is_local(host.trim_matches(['[', ']'])))
 }
 
 /// Returns the host of a URL, without brackets.

@@ -1,4 +1,4 @@
-//! `waybill doctor`: checks whether NATS, PostgreSQL, the object store and some settings meet the requirements of
+//! `waybill doctor`: checks whether NATS, PostgreSQL, Redis, the object store and some settings meet the requirements of
 //! Waybill.
 
 mod check;
@@ -17,7 +17,7 @@ use waybill_event_log::jetstream;
 use waybill_read_model::Database;
 use waybill_schema::ScanResult;
 use waybill_service_kit::settings::{
-    AuthSettings, DatabaseSettings, NatsSettings, S3Settings, UploadSettings, WorkerSecrets,
+    AuthSettings, DatabaseSettings, NatsSettings, RedisSettings, S3Settings, UploadSettings, WorkerSecrets,
 };
 use waybill_service_kit::{SecretError, Secrets};
 
@@ -43,6 +43,8 @@ pub(crate) struct DoctorArgs {
     #[command(flatten)]
     database: DatabaseSettings,
     #[command(flatten)]
+    redis: RedisSettings,
+    #[command(flatten)]
     s3: S3Settings,
     #[command(flatten)]
     uploads: UploadSettings,
@@ -64,6 +66,13 @@ pub(crate) async fn doctor(args: DoctorArgs) -> Result<ExitCode, CommandError> {
     findings.push(postgres("PostgreSQL", backing::database(&args.database)).await);
     if let Some(replica) = backing::replica(&args.database).transpose() {
         findings.push(postgres("PostgreSQL, the replica", replica).await);
+    }
+    if let Some(redis) = backing::redis(&args.redis)? {
+        let found = match redis.version().await {
+            Ok(version) => Found::Good(format!("version {version}")),
+            Err(error) => Found::Limit(format!("{error}; PostgreSQL answers all queries until Redis answers")),
+        };
+        findings.push(Check::new("Redis", found));
     }
     let stores = backing::stores(&args.s3)?;
     let probe = Probe {

@@ -1,6 +1,5 @@
 //! `waybill scan`: scans verified files for viruses once.
 
-use crate::serve::scan_rules_of;
 use crate::{CommandError, backing};
 use clap::Args;
 use std::process::ExitCode;
@@ -63,7 +62,7 @@ impl RoleArgs {
             settings: self.content,
             nats,
             repository: Arc::new(Repository::new(log.clone())),
-            access: Access::new(log, database.clone(), scan_rules_of(&self.scans)),
+            access: Access::new(log, database.clone(), backing::scan_rules(&self.scans)),
             store: stores.all(),
             cold: stores.cold(),
             database,

@@ -16,19 +16,19 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use waybill_access::{Access, Policies};
 use waybill_domain::limits::Limits;
-use waybill_domain::scan::ScanRules;
 use waybill_event_log::Bucket;
 use waybill_event_log::jetstream::JetStreamLog;
 use waybill_gateway::Workers;
 use waybill_http_kit::health::{HealthRoutes, Readiness};
 use waybill_http_kit::settings::AdmissionSettings;
 use waybill_http_kit::{Origins, listener, request};
+use waybill_read_cache::ReadCache;
 use waybill_read_model::Database;
 use waybill_repository::Repository;
 use waybill_schema::names::{self, RecordKind};
 use waybill_service_kit::settings::{
     AuthSettings, BrowserSettings, ConnectionSettings, DatabaseSettings, NatsSettings, NetworkSettings, OpsSettings,
-    S3Settings, ScanSettings, TlsSettings, TypeSettings, WorkerSecrets,
+    RedisSettings, S3Settings, ScanSettings, TlsSettings, TypeSettings, WorkerSecrets,
 };
 use waybill_service_kit::{Shutdown, Tls, descriptors};
 
@@ -51,6 +51,8 @@ pub struct ServeArgs {
     nats: NatsSettings,
     #[command(flatten)]
     database: DatabaseSettings,
+    #[command(flatten)]
+    redis: RedisSettings,
     #[command(flatten)]
     s3: S3Settings,
     #[command(flatten)]
@@ -96,6 +98,7 @@ struct Shared {
     stores: Stores,
     database: Database,
     access: Arc<Access>,
+    cache: Option<Arc<ReadCache>>,
     /// Stops the roles that accept requests. It is triggered first.
     front: Shutdown,
     /// Stops the roles and tasks that requests depend on. It is triggered after the front has stopped.
@@ -131,15 +134,22 @@ pub async fn start(args: ServeArgs, shutdown: &Shutdown) -> Result<Running, Comm
     let repository = Arc::new(Repository::new(log.clone()));
     let database = backing::database(&args.database)?;
     let (back, end) = (Shutdown::new(), Shutdown::new());
-    let access = Access::new(log.clone(), database.clone(), scan_rules(&args));
     let mut followers = JoinSet::new();
+    let is_gateway = matches!(args.role, Role::All | Role::Gateway);
+    let redis = if is_gateway { backing::redis(&args.redis)? } else { None };
+    let cache = redis.map(|redis| {
+        followers.spawn(redis.clone().watch(end.clone()));
+        backing::read_cache(redis, &args.gateway_secrets)
+    });
+    let (cache, scans) = (cache.transpose()?, backing::scan_rules(&args.scans));
+    let access = Access::keeping(log.clone(), database.clone(), scans, cache.clone());
     if args.role != Role::Projector {
         for partition in backing::partitions(&args.nats)?.all() {
             followers.spawn(access.clone().follow(partition, end.clone()));
         }
     }
     let stores = backing::stores(&args.s3)?;
-    let shared = Shared { log, repository, stores, database, access, front: shutdown.clone(), back, nats, args };
+    let shared = Shared { log, repository, stores, database, access, cache, front: shutdown.clone(), back, nats, args };
     let mut running = start_role(&shared).await?;
     if let Some(addr) = shared.args.ops.ops_addr {
         let health = HealthRoutes::new(running.readiness());
@@ -157,6 +167,7 @@ fn refuse_cleartext(args: &ServeArgs) -> Result<(), CommandError> {
         ("WAYBILL_NATS_URL", cleartext::nats(&args.nats.nats_url)),
         ("WAYBILL_DATABASE_URL", cleartext::postgres(&args.database.database_url)),
         ("WAYBILL_DATABASE_REPLICA_URL", replica.is_some_and(cleartext::postgres)),
+        ("WAYBILL_REDIS_URL", args.redis.redis_url.as_deref().is_some_and(cleartext::redis)),
         ("WAYBILL_S3_ENDPOINT", args.s3.s3_endpoint.as_deref().is_some_and(cleartext::http)),
         ("WAYBILL_WORKER_URLS", workers.iter().any(|url| cleartext::http(url))),
     ];
@@ -166,7 +177,7 @@ fn refuse_cleartext(args: &ServeArgs) -> Result<(), CommandError> {
     }
     let names = found.join(", ");
     Err(format!(
-        "{names}: Waybill would reach another machine without TLS. Use tls://, https:// or ?sslmode=require, or set \
+        "{names}: Waybill would reach another machine without TLS. Use tls://, https://, rediss:// or ?sslmode=require, or set \
          WAYBILL_ALLOW_CLEARTEXT=true if the network is trusted"
     )
     .into())
@@ -266,6 +277,7 @@ async fn gateway(
         store: shared.stores.all(),
         presigner: backing::presigner(&shared.args.s3)?,
         database: shared.database.clone(),
+        cache: shared.cache.clone(),
         replica: backing::replica(&shared.args.database)?,
         more_routes,
         more_readiness,
@@ -295,16 +307,12 @@ fn policies(shared: &Shared) -> Policies {
     let Shared { args, access, .. } = shared;
     let limits =
         Limits { max_file_bytes: args.gateway.max_file_bytes, max_session_bytes: args.gateway.max_session_bytes };
-    Policies { access: access.clone(), limits, types: backing::types(&args.types), scans: scan_rules(args) }
-}
-
-fn scan_rules(args: &ServeArgs) -> ScanRules {
-    scan_rules_of(&args.scans)
-}
-
-/// Returns the rules for virus scans that apply to every company.
-pub(crate) fn scan_rules_of(settings: &ScanSettings) -> ScanRules {
-    ScanRules { policy: settings.scan, unscanned: settings.unscanned }
+    Policies {
+        access: access.clone(),
+        limits,
+        types: backing::types(&args.types),
+        scans: backing::scan_rules(&args.scans),
+    }
 }
 
 /// Compares the store with the log on a schedule if the settings say so.

@@ -26,10 +26,13 @@ impl Access {
         self.tail(self.log.partitions().of(company)).reach(seq).await
     }
 
-    /// Waits until this process has followed the company's partition to its end.
-    pub(crate) async fn reach_the_end(&self, company: CompanyId) -> Result<(), AccessError> {
+    /// Waits until this process has followed the company's partition to the end that it had at most 400 ms ago.
+    ///
+    /// # Errors
+    /// [`AccessError`].
+    pub fn reach_the_end(&self, company: CompanyId) -> BoxFuture<'_, Result<(), AccessError>> {
         let partition = self.log.partitions().of(company);
-        self.tail(partition).reach_the_end(&self.log, partition).await
+        Box::pin(self.tail(partition).reach_the_end(&self.log, partition))
     }
 
     /// Returns those of the files to which the access of the user may have ended at `since` or later, after this process has

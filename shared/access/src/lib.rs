@@ -5,10 +5,13 @@
 //! A process follows the log and keeps the events that affect access rights (the overlay) until the tables certainly
 //! contain them. Before each decision, but at most every 400 ms, it makes sure that it has followed the log to its end.
 
+mod changes;
 mod endings;
 mod error;
 mod following;
+mod kept;
 mod policies;
+mod shelf;
 mod tail;
 mod transfer;
 
@@ -23,6 +26,7 @@ use waybill_domain::access::{Author, FileFacts, Memberships, Presence, ShareFact
 use waybill_domain::directory::CompanyRules;
 use waybill_domain::scan::{ScanRules, Scans};
 use waybill_event_log::EventLog;
+use waybill_read_cache::{ReadCache, Shelf};
 use waybill_read_model::Database;
 use waybill_read_model::queries::{AccessRows, access_rows};
 use waybill_schema::events::DirectoryEvent;
@@ -31,6 +35,7 @@ use waybill_schema::{
 };
 use waybill_service_kit::Shutdown;
 
+pub use changes::{History, Scope};
 pub use error::AccessError;
 pub use policies::{Policies, scan_filter};
 pub use transfer::{Credential, Rights, Transfer};
@@ -99,14 +104,27 @@ pub struct Access {
     rules: Cache<CompanyId, CompanyRules>,
     /// Rules of the installation for virus scans.
     scans: ScanRules,
+    /// Data from the tables that were read earlier, if they are kept.
+    kept: Option<Shelf<AccessRows>>,
 }
 
 impl Access {
     /// Creates an instance in an installation with these rules for virus scans. It answers only while [`Access::follow`]
     /// runs for each partition.
     pub fn new(log: Arc<dyn EventLog>, database: Database, scans: ScanRules) -> Arc<Self> {
+        Self::keeping(log, database, scans, None)
+    }
+
+    /// Like [`Access::new`]. Keeps data that it reads from the tables in `cache`, if there is one.
+    pub fn keeping(
+        log: Arc<dyn EventLog>,
+        database: Database,
+        scans: ScanRules,
+        cache: Option<Arc<ReadCache>>,
+    ) -> Arc<Self> {
         let tails = log.partitions().all().map(|_| Tail::default()).collect();
-        Arc::new(Self { log, database, tails, active: Cache::new(REMEMBERED), rules: Cache::new(REMEMBERED), scans })
+        let (active, rules) = (Cache::new(REMEMBERED), Cache::new(REMEMBERED));
+        Arc::new(Self { log, database, tails, active, rules, scans, kept: cache.map(shelf::shelf) })
     }
 
     /// Follows a partition until shutdown.
@@ -165,7 +183,7 @@ impl Access {
         user: UserId,
         wanted: &'a Wanted,
     ) -> BoxFuture<'a, Result<Known, AccessError>> {
-        Box::pin(self.look_at(connection, company, user, wanted))
+        Box::pin(self.look_at(connection, company, user, wanted, false))
     }
 
     async fn look_at(
@@ -174,21 +192,38 @@ impl Access {
         company: CompanyId,
         user: UserId,
         wanted: &Wanted,
+        keeps: bool,
     ) -> Result<Known, AccessError> {
         let partition = self.log.partitions().of(company);
         let tail = self.tail(partition);
         tail.reach_the_end(&self.log, partition).await?;
         // The tables may not have these memberships yet. Without them, they would return too few associations.
         let joined = if wanted.files.is_empty() { Vec::new() } else { tail.joined(company, user) };
-        let wanted = Wanted { joined, ..wanted.clone() };
-        let rows = access_rows(connection, partition, company, user, &wanted).await?;
-        let seq = rows.seq;
+        let has_joined = !joined.is_empty();
+        let asked = Wanted { joined, ..wanted.clone() };
+        let text = access_rows(connection, partition, company, user, &asked).await?;
+        let rows = AccessRows::parse(&text)?;
+        if keeps && !has_joined {
+            self.keep(company, user, wanted, &rows, &text);
+        }
+        let recent = tail.since(company, rows.seq)?;
+        self.known(company, user, rows, &recent)
+    }
+
+    /// Returns the access rights according to data from the tables, and to the events after them.
+    fn known(
+        &self,
+        company: CompanyId,
+        user: UserId,
+        rows: AccessRows,
+        recent: &[Arc<Recorded>],
+    ) -> Result<Known, AccessError> {
         if rows.parked.contains(&key(company, "directory")) {
             return Err(AccessError::Parked);
         }
         let mut known = known(company, rows);
-        for recorded in tail.since(company, seq)? {
-            known.apply(user, &recorded);
+        for recorded in recent {
+            known.apply(user, recorded);
         }
         let (scan_rules, location_policy) = (known.rules.scans(self.scans), known.rules.strip_location());
         for facts in known.files.values_mut() {

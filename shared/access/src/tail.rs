@@ -1,5 +1,6 @@
 //! The overlay of one partition: recent events that affect access rights, kept until the tables contain them.
 
+use crate::changes::{Changes, History, Scope};
 use crate::endings::Endings;
 use crate::error::AccessError;
 use futures_util::future::{BoxFuture, Shared};
@@ -9,13 +10,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use uuid::Uuid;
 use waybill_domain::access::affects_access;
 use waybill_event_log::{EventLog, ReadError, Stored};
 use waybill_read_model::Database;
-use waybill_read_model::projection::{self, Checkpoint};
+use waybill_read_model::queries::{RowsState, rows_state};
 use waybill_schema::events::{CompanyClosed, DirectoryEvent, FileDeleted, ShareRevoked};
 use waybill_schema::{
-    Actor, Causation, CompanyId, Entity, Envelope, Event, FileId, Place, Recorded, Routing, Subject, Timestamp, UserId,
+    Actor, Causation, CompanyId, Entity, Envelope, Event, FileId, Place, Position, Recorded, Routing, Subject,
+    Timestamp, UserId,
 };
 use waybill_service_kit::now;
 
@@ -56,6 +59,11 @@ pub(crate) struct Tail {
     look: Mutex<Option<(Instant, Look)>>,
     epoch: Mutex<Option<String>>,
     endings: Mutex<Endings>,
+    changes: Mutex<Changes>,
+    /// Message id of the last followed event, if it had one.
+    last_id: Mutex<Option<String>>,
+    /// Incarnation of the rows in the tables.
+    incarnation: Mutex<Option<Uuid>>,
 }
 
 impl Default for Tail {
@@ -66,6 +74,9 @@ impl Default for Tail {
             look: Mutex::default(),
             epoch: Mutex::default(),
             endings: Mutex::default(),
+            changes: Mutex::default(),
+            last_id: Mutex::default(),
+            incarnation: Mutex::default(),
         }
     }
 }
@@ -80,24 +91,32 @@ impl Tail {
         forget: &(dyn Fn(&Recorded) + Send + Sync),
     ) -> Result<(), AccessError> {
         let head = log.head(partition).await?;
-        let from = match *self.at.borrow() {
-            // A stream that ends before this sequence was restored from a copy.
-            Some(at) if locked(&self.epoch).as_ref() == Some(&head.epoch) && at <= head.last_seq => Some(at),
+        let followed = *self.at.borrow();
+        let from = match followed {
+            // A stream that ends before this sequence, or has another event there, was restored from a copy.
+            Some(at) if locked(&self.epoch).as_ref() == Some(&head.epoch) && at <= head.last_seq => {
+                self.has_followed(log, Position { partition, seq: at }).await?.then_some(at)
+            }
             _ => None,
         };
         let from = match from {
             Some(at) => at,
             None => {
+                // No access is decided until this process follows the stream again.
+                self.at.send_replace(None);
                 // Events before the checkpoint are not kept, so reads from an older sequence must fail. The end of the log
                 // is read after it, because the tables can contain an event that was appended in between.
-                let checkpoint = read_checkpoint(database, partition).await?;
+                let state = read_state(database, partition).await?;
                 let head = log.head(partition).await?;
-                let checkpoint = seq_in(checkpoint, &head.epoch);
+                let checkpoint = seq_in(state.as_ref(), &head.epoch);
                 if checkpoint > head.last_seq {
                     // The stream was restored from a copy, and the tables were not rebuilt yet.
                     return Err(AccessError::TablesBehind);
                 }
                 *locked(&self.recent) = Recent { let_go: checkpoint, ..Recent::default() };
+                *locked(&self.last_id) = None;
+                *locked(&self.incarnation) = state.map(|state| state.incarnation);
+                locked(&self.changes).restart(&head.epoch, checkpoint);
                 *locked(&self.epoch) = Some(head.epoch);
                 locked(&self.endings).restart(now());
                 checkpoint
@@ -112,20 +131,23 @@ impl Tail {
                     let Some(stored) = stored else { return Ok(()) };
                     let stored = stored?;
                     let seq = stored.position.seq;
+                    locked(&self.changes).note(&stored);
                     match &stored.event {
                         Ok(recorded) if affects_access(&recorded.event) => self.keep(recorded.clone(), forget),
                         Ok(_) => {}
                         Err(_) => self.keep_unreadable(&stored, forget),
                     }
+                    *locked(&self.last_id) = stored.message_id;
                     self.at.send_replace(Some(seq));
                 }
                 _ = tidy.tick() => {
                     locked(&self.endings).tidy(now());
                     let epoch = locked(&self.epoch).clone().unwrap_or_default();
                     // If the checkpoint cannot be read, all events are kept.
-                    let read = tokio::time::timeout(TIDY, read_checkpoint(database, partition)).await;
-                    if let Ok(Ok(checkpoint)) = read {
-                        self.let_go(seq_in(checkpoint, &epoch));
+                    let read = tokio::time::timeout(TIDY, read_state(database, partition)).await;
+                    if let Ok(Ok(state)) = read {
+                        self.let_go(seq_in(state.as_ref(), &epoch));
+                        *locked(&self.incarnation) = state.map(|state| state.incarnation);
                     }
                 }
             }
@@ -238,6 +260,27 @@ impl Tail {
         locked(&self.endings).any_since(company, user, file, since)
     }
 
+    /// Returns `true` if the stream still has the event that was followed last, as far as that can be checked.
+    async fn has_followed(&self, log: &dyn EventLog, position: Position) -> Result<bool, AccessError> {
+        let Some(id) = locked(&self.last_id).clone() else { return Ok(true) };
+        let found = log.at(position).await?;
+        Ok(found.is_some_and(|found| found.message_id == Some(id)))
+    }
+
+    /// Returns `true` if certainly nothing in the scopes has changed after `seq` of the history, as far as the log was followed. Of rows
+    /// that are ahead of this process, nothing is certain.
+    pub(crate) fn none_changed(&self, history: &History, seq: u64, scopes: impl IntoIterator<Item = Scope>) -> bool {
+        seq <= self.at()
+            && *locked(&self.incarnation) == Some(history.incarnation)
+            && locked(&self.changes).none_since(&history.epoch, seq, scopes)
+    }
+
+    /// Returns the history of the rows in the tables; `None` before the first event.
+    pub(crate) fn history(&self) -> Option<History> {
+        let incarnation = (*locked(&self.incarnation))?;
+        Some(History { epoch: locked(&self.changes).epoch().to_owned(), incarnation })
+    }
+
     /// Waits until the log is followed up to `seq`.
     pub(crate) async fn reach(&self, seq: u64) -> Result<(), AccessError> {
         let mut at = self.at.subscribe();
@@ -279,15 +322,15 @@ impl Tail {
     }
 }
 
-/// Returns the position up to which the tables contain the partition.
-async fn read_checkpoint(database: &Database, partition: u32) -> Result<Option<Checkpoint>, AccessError> {
+/// Returns the state of the rows of the partition.
+async fn read_state(database: &Database, partition: u32) -> Result<Option<RowsState>, AccessError> {
     let mut connection = database.connection().await?;
-    Ok(projection::checkpoint(&mut connection, partition).await?)
+    Ok(rows_state(&mut connection, partition).await?)
 }
 
-/// Returns the sequence of a checkpoint, or 0 if it belongs to another stream.
-fn seq_in(checkpoint: Option<Checkpoint>, epoch: &str) -> u64 {
-    checkpoint.filter(|at| at.epoch == epoch).map_or(0, |at| at.seq.unsigned_abs())
+/// Returns the sequence up to which the rows contain the events, or 0 if they belong to another stream.
+fn seq_in(state: Option<&RowsState>, epoch: &str) -> u64 {
+    state.filter(|at| at.epoch == epoch).map_or(0, |at| at.seq.unsigned_abs())
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -297,8 +340,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use uuid::Uuid;
-    use waybill_schema::{Position, UploadId};
+    use waybill_schema::UploadId;
 
     /// Returns a tail with this number of recent events of one company, from sequence 1 on.
     fn with(events: u64) -> (Tail, CompanyId) {

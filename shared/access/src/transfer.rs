@@ -186,9 +186,13 @@ impl Transfer {
     async fn look_again(&mut self) -> Result<bool, AccessError> {
         let seen = self.access.followed(self.company);
         let wanted = Wanted { files: vec![self.file], ..Wanted::default() };
-        let mut connection = self.access.database.connection().await?;
-        let known = self.access.look(&mut connection, self.company, self.viewer.user_id, &wanted).await;
-        let mut known = known?;
+        let mut known = match self.access.look_kept(self.company, self.viewer.user_id, &wanted).await? {
+            Some(known) => known,
+            None => {
+                let mut connection = self.access.database.connection().await?;
+                self.access.look_and_keep(&mut connection, self.company, self.viewer.user_id, &wanted).await?
+            }
+        };
         let Some(facts) = known.files.remove(&self.file) else { return Ok(false) };
         let standing = known.standing;
         (self.rights, self.has_looked) = (Some(Rights { standing, facts, seen }), true);

@@ -313,7 +313,7 @@ pub fn park<'a>(
     })
 }
 
-/// Removes parked messages that have now been folded.
+/// Removes parked messages that have now been folded, which changes the incarnation of the rows.
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -323,7 +323,10 @@ pub fn unpark<'a>(
     seqs: &'a [i64],
 ) -> BoxFuture<'a, Result<(), ReadModelError>> {
     Box::pin(async move {
-        sql_query("DELETE FROM parked_event WHERE partition = $1 AND seq = ANY($2)")
+        let text = "WITH removed AS (DELETE FROM parked_event WHERE partition = $1 AND seq = ANY($2) RETURNING seq) \
+                    UPDATE projection_checkpoint SET incarnation = gen_random_uuid() \
+                    WHERE partition = $1 AND EXISTS (SELECT FROM removed)";
+        sql_query(text)
             .bind::<Integer, _>(signed(partition))
             .bind::<Array<BigInt>, _>(seqs)
             .execute(connection)
@@ -352,7 +355,8 @@ pub fn clear<'a>(
         let operation = "emptying the tables of a partition";
         // The checkpoint comes first, so that other writers of the partition wait here.
         for text in [
-            "UPDATE projection_checkpoint SET epoch = '', seq = 0, last_id = '', blocks_from = 0 WHERE partition = $1",
+            "UPDATE projection_checkpoint SET epoch = '', seq = 0, last_id = '', blocks_from = 0, incarnation = gen_random_uuid() \
+             WHERE partition = $1",
             "DELETE FROM parked_event WHERE partition = $1",
         ] {
             sql_query(text)

@@ -219,6 +219,7 @@ diesel::table! {
         lease_until -> Nullable<Timestamptz>,
         last_id -> Text,
         blocks_from -> Int8,
+        incarnation -> Uuid,
     }
 }
 

@@ -1,10 +1,11 @@
-//! Common parts of all processes: settings, logs, metrics, shutdown, the clock, ids, and TLS.
+//! Common parts of all processes: settings, logs, metrics, shutdown, the clock, ids, encryption, and TLS.
 
 pub mod clock;
 pub mod descriptors;
 pub mod metrics;
 pub mod pause;
 pub mod places;
+pub mod sealing;
 pub mod secrets;
 pub mod settings;
 pub mod shutdown;

@@ -102,6 +102,17 @@ pub struct DatabaseSettings {
     pub database_pool_size: usize,
 }
 
+/// Address of Redis.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Redis")]
+pub struct RedisSettings {
+    /// URL of Redis 6 or Valkey, in which gateways keep what they read from PostgreSQL: redis://user:password@host:port, or
+    /// rediss:// for TLS. Without it, PostgreSQL answers all queries. Entries are encrypted with keys from
+    /// WAYBILL_CURSOR_SECRET
+    #[arg(long, env = "WAYBILL_REDIS_URL", hide_env_values = true)]
+    pub redis_url: Option<String>,
+}
+
 /// Users of PostgreSQL that can use the tables, but not create, change or drop them.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "PostgreSQL")]

@@ -9,6 +9,7 @@ mod database;
 mod moto;
 mod nats;
 mod signal;
+mod standby;
 mod store;
 mod wait;
 
@@ -17,5 +18,6 @@ pub use database::TestDatabase;
 pub use moto::MotoServer;
 pub use nats::{NatsServer, nats_password};
 pub use signal::signal;
+pub use standby::StandbyServer;
 pub use store::TestBucket;
 pub use wait::{eventually, eventually_within, settings};

@@ -10,6 +10,7 @@ use crate::application::media::Media;
 use crate::application::quota_reservation::Reserver;
 use crate::application::read_your_writes::Positions;
 use crate::application::registration::Registration;
+use crate::application::rows::kept::Rows;
 use crate::application::searches::Searches;
 use crate::application::small_bodies::SmallBodies;
 use crate::application::tokens::Tokens;
@@ -84,6 +85,8 @@ pub(crate) struct Gateway {
     pub(crate) reads: ReadRecorder,
     pub(crate) kept_reads: Records,
     pub(crate) last_reads: LastReads,
+    /// Rows that were read earlier, if a cache is configured.
+    pub(crate) rows: Option<Rows>,
 }
 
 /// Cache of the `UploadStarted` events of uploads, which never change.

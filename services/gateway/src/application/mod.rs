@@ -24,6 +24,7 @@ pub(crate) mod read_your_writes;
 pub(crate) mod reads;
 pub(crate) mod registration;
 pub(crate) mod replica;
+pub(crate) mod rows;
 pub(crate) mod sealing;
 pub(crate) mod searches;
 pub(crate) mod sessions;

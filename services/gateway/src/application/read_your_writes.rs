@@ -51,6 +51,25 @@ impl Positions {
         tokio::time::timeout(REPLICA_WITHIN, connect).await.ok().flatten()
     }
 
+    /// Begins to read for a request. The tables must have reached its `Waybill-Min-Position`, and `also`.
+    ///
+    /// # Errors
+    /// 400 `position_invalid`.
+    pub(crate) fn reading(&self, request: &HttpRequest, also: Option<Position>) -> Result<Reading<'_>, Problem> {
+        let mut wanted: Vec<Position> = also.into_iter().collect();
+        if let Some(sent) = request.headers().get(MIN_POSITION) {
+            let position = sent.to_str().ok().and_then(|text| text.parse().ok());
+            let known = |position: &Position| position.partition < self.log.partitions().count();
+            wanted.push(position.filter(known).ok_or_else(invalid)?);
+        }
+        Ok(Reading { positions: self, wanted, may_lag: true, connection: None })
+    }
+
+    /// Begins to read from the primary, without a position that the tables must have reached.
+    pub(crate) fn reading_primary(&self) -> Reading<'_> {
+        Reading { positions: self, wanted: Vec::new(), may_lag: false, connection: None }
+    }
+
     /// Returns a connection for a query when the read model has reached `Waybill-Min-Position` of the request and
     /// `also`.
     ///
@@ -61,20 +80,20 @@ impl Positions {
         request: &HttpRequest,
         also: Option<Position>,
     ) -> Result<Connection, Problem> {
-        let mut wanted: Vec<Position> = also.into_iter().collect();
-        if let Some(sent) = request.headers().get(MIN_POSITION) {
-            let position = sent.to_str().ok().and_then(|text| text.parse().ok());
-            let known = |position: &Position| position.partition < self.log.partitions().count();
-            wanted.push(position.filter(known).ok_or_else(invalid)?);
-        }
-        if let Some(connection) = self.to_replica(&wanted).await {
+        let Reading { wanted, .. } = self.reading(request, also)?;
+        self.connect(&wanted, true).await
+    }
+
+    /// Connects to the primary, or to the replica if the tables `may_lag`.
+    async fn connect(&self, wanted: &[Position], may_lag: bool) -> Result<Connection, Problem> {
+        if may_lag && let Some(connection) = self.to_replica(wanted).await {
             return Ok(connection);
         }
         let until = Instant::now() + PATIENCE;
         loop {
             let mut connection = self.database.connection().await.or_problem("connecting for a query")?;
             let mut reached = true;
-            for position in &wanted {
+            for position in wanted {
                 reached &= self.reached(&mut connection, *position).await?;
             }
             if reached {
@@ -82,7 +101,7 @@ impl Positions {
             }
             drop(connection);
             if Instant::now() >= until {
-                return self.too_late(&wanted).await;
+                return self.too_late(wanted).await;
             }
             tokio::time::sleep(PAUSE).await;
         }
@@ -106,6 +125,44 @@ impl Positions {
             code: ErrorCode::ProjectionBehind,
             ..Problem::unavailable("the read model has not reached the position yet; try again")
         })
+    }
+}
+
+/// Queries of one request. It connects to PostgreSQL when the first one is necessary.
+pub(crate) struct Reading<'a> {
+    positions: &'a Positions,
+    wanted: Vec<Position>,
+    /// `true` if the replica may answer.
+    may_lag: bool,
+    connection: Option<Connection>,
+}
+
+impl Reading<'_> {
+    /// Returns the positions that the tables must have reached.
+    pub(crate) fn wanted(&self) -> &[Position] {
+        &self.wanted
+    }
+
+    /// Adds a position that the tables have reached, so that access rights are read as of it or later.
+    pub(crate) fn also(&mut self, position: Position) {
+        self.wanted.push(position);
+    }
+
+    /// Gives the connection back, before something else is waited for.
+    pub(crate) fn release(&mut self) {
+        self.connection = None;
+    }
+
+    /// Returns the connection for queries.
+    ///
+    /// # Errors
+    /// 400 `position_invalid`; 503 `projection_behind` after 2 s of waiting.
+    pub(crate) async fn connection(&mut self) -> Result<&mut Connection, Problem> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.positions.connect(&self.wanted, self.may_lag).await?,
+        };
+        Ok(self.connection.insert(connection))
     }
 }
 

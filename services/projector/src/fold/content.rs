@@ -7,18 +7,6 @@ use waybill_read_model::rows::ContentRow;
 use waybill_schema::events::{ContentCompressed, ContentEvent, ContentMoved};
 use waybill_schema::{FileId, Recorded, Sha256Digest, StorageTier, names};
 
-/// Returns the files whose rows a content event changes.
-pub(super) fn files_of(event: &ContentEvent) -> &[FileId] {
-    match event {
-        ContentEvent::ContentShared(shared) => &shared.file_ids,
-        ContentEvent::ContentReferenced(referenced) => &referenced.file_ids,
-        ContentEvent::ContentCompressed(compressed) => &compressed.file_ids,
-        ContentEvent::ContentMoved(moved) => &moved.file_ids,
-        ContentEvent::ContentNotCompressed(kept) => std::slice::from_ref(&kept.file_id),
-        ContentEvent::ContentReleased(_) => &[],
-    }
-}
-
 pub(super) fn fold(
     tables: &mut Tables,
     sha256: Sha256Digest,

@@ -1,6 +1,5 @@
 //! Finds the keys of the rows that events touch, so that these rows can be loaded before the events are folded.
 
-use super::content;
 use super::convert::id_of_content;
 use super::keys::block_of_event;
 use super::tables::Touched;
@@ -41,7 +40,7 @@ impl Touched {
             (Event::Link(_), Entity::Link(id)) => drop(self.links.insert(key(id.0))),
             (Event::Content(event), Entity::Content(sha256)) => {
                 self.contents.insert(key(id_of_content(recorded.subject.company, sha256)));
-                self.files.extend(content::files_of(event).iter().map(|file| key(file.0)));
+                self.files.extend(event.file_ids().iter().map(|file| key(file.0)));
             }
             (Event::Upload(_), on @ (Entity::UploadLifecycle(id) | Entity::UploadChunks(id))) => {
                 // Events about stored bytes do not change the row of the file.

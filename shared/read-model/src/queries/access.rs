@@ -6,15 +6,16 @@ use crate::projection::signed;
 use crate::statement::{Bind, Statement};
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
-use diesel::sql_types::Json;
+use diesel::sql_types::Text;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use futures_util::future::BoxFuture;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
+use uuid::Uuid;
 use waybill_schema::events::CompanySettings;
 use waybill_schema::{AccessType, ChatroomId, CompanyId, FileId, Permissions, Place, ShareId, ThreadId, UserId};
 
 /// The objects whose access rights are requested.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Wanted {
     /// Files, with the associations that can concern the user: for the uploader all of them, for others those that
     /// they created, those of places of which they are a member, and those for the whole company; and with the
@@ -38,6 +39,12 @@ pub struct Wanted {
 pub struct AccessRows {
     /// The checkpoint of these data.
     pub seq: u64,
+    /// The epoch of the stream at this checkpoint.
+    pub epoch: Option<String>,
+    /// The incarnation of the rows.
+    pub incarnation: Option<Uuid>,
+    /// `true` if an event of the partition is parked, so that the data can change without an event.
+    pub has_parked: bool,
     /// The company, if it is registered.
     pub company: Option<CompanyAccess>,
     /// The user, if they are registered.
@@ -157,6 +164,8 @@ pub struct ThreadAccess {
     pub deleted_seq: u64,
 }
 
+const OPERATION: &str = "reading access rights";
+
 /// Uses the primary keys of companies, users, chatrooms, threads and files, and `idx_file_association_file_id` for
 /// associations.
 const TEXT: &str = r#"
@@ -231,6 +240,9 @@ memberships_of_authors AS MATERIALIZED (
 )
 SELECT json_build_object(
     'seq', coalesce((SELECT seq FROM projection_checkpoint WHERE partition = :partition), 0),
+    'epoch', (SELECT epoch FROM projection_checkpoint WHERE partition = :partition),
+    'incarnation', (SELECT incarnation FROM projection_checkpoint WHERE partition = :partition),
+    'has_parked', EXISTS (SELECT FROM parked_event WHERE partition = :partition),
     'company', (SELECT json_build_object(
         'is_closed', c.deleted_at IS NOT NULL,
         'limits', c.limits,
@@ -293,10 +305,20 @@ SELECT json_build_object(
         JOIN chatrooms r ON r.id = m.chatroom_id WHERE r.is_open AND m.added_seq > r.deleted_seq),
     'member_of_threads', (SELECT coalesce(json_agg(t.id), '[]') FROM memberships m
         JOIN threads t ON t.id = m.thread_id WHERE t.is_open AND m.added_seq > t.deleted_seq)
-) AS known
+)::text AS known
 "#;
 
-/// Reads the data for deciding the access of a user to the objects in `wanted`.
+impl AccessRows {
+    /// Reads the text that [`access_rows`] returns.
+    ///
+    /// # Errors
+    /// [`ReadModelError`] if it has another form.
+    pub fn parse(text: &str) -> Result<Self, ReadModelError> {
+        serde_json::from_str(text).map_err(ReadModelError::row(OPERATION))
+    }
+}
+
+/// Reads the data for deciding the access of a user to the objects in `wanted`, as the text of [`AccessRows`].
 ///
 /// # Errors
 /// [`ReadModelError`].
@@ -306,19 +328,18 @@ pub fn access_rows<'a>(
     company: CompanyId,
     user: UserId,
     wanted: &'a Wanted,
-) -> BoxFuture<'a, Result<AccessRows, ReadModelError>> {
+) -> BoxFuture<'a, Result<String, ReadModelError>> {
     Box::pin(async move {
         #[derive(QueryableByName)]
         struct Found {
-            #[diesel(sql_type = Json)]
-            known: serde_json::Value,
+            #[diesel(sql_type = Text)]
+            known: String,
         }
-        let operation = "reading access rights";
         let found: Found = statement(partition, company, user, wanted)
             .get_result(connection)
             .await
-            .map_err(ReadModelError::query(operation))?;
-        serde_json::from_value(found.known).map_err(ReadModelError::row(operation))
+            .map_err(ReadModelError::query(OPERATION))?;
+        Ok(found.known)
     })
 }
 

@@ -104,3 +104,54 @@ fn as_word<S: Serializer>(location: &Option<serde_json::Value>, serializer: S) -
     let stripped = location.clone().map(serde_json::from_value::<Stripped>).transpose();
     stripped.map_err(S::Error::custom)?.map(|stripped| stripped.as_str()).serialize(serializer)
 }
+
+/// All columns of a file. [`File`] itself leaves out those that clients do not get.
+#[derive(Serialize)]
+#[serde(remote = "File")]
+struct Columns {
+    id: Uuid,
+    company_id: Uuid,
+    thread_id: Option<Uuid>,
+    chatroom_id: Option<Uuid>,
+    uploaded_by: Uuid,
+    original_name: String,
+    display_name: Option<String>,
+    mime_type: String,
+    size_bytes: i64,
+    hash: Option<String>,
+    storage_key: Option<String>,
+    storage_bucket: Option<String>,
+    download_url: Option<String>,
+    metadata_text: Option<String>,
+    is_processed: bool,
+    processing_status: ProcessingStatus,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+    deleted_at: Option<DateTime<Utc>>,
+    purged_at: Option<DateTime<Utc>>,
+    scan: Option<serde_json::Value>,
+    released_at: Option<DateTime<Utc>>,
+    preview: Option<serde_json::Value>,
+    storage_tier: String,
+    restore_requested_at: Option<DateTime<Utc>>,
+    location: Option<serde_json::Value>,
+    upload_link_id: Option<Uuid>,
+    crc32: Option<i64>,
+    plain_crc32: Option<i64>,
+}
+
+/// Serializes a file with all columns, so that it can be deserialized again.
+pub(super) fn all_columns<S: Serializer>(file: &File, serializer: S) -> Result<S::Ok, S::Error> {
+    Columns::serialize(file, serializer)
+}
+
+/// Returns files with all columns as JSON, which can be deserialized again.
+///
+/// # Errors
+/// [`ReadModelError`] if a column is not valid.
+pub fn columns_of(files: &[File]) -> Result<Vec<u8>, ReadModelError> {
+    #[derive(Serialize)]
+    struct Whole<'a>(#[serde(serialize_with = "all_columns")] &'a File);
+    let files: Vec<Whole> = files.iter().map(Whole).collect();
+    serde_json::to_vec(&files).map_err(ReadModelError::row("writing files"))
+}

@@ -1,5 +1,6 @@
 //! Queries for single files and for listings of files and associations.
 
+use super::file::all_columns;
 use super::filter::FileFilter;
 use super::{File, load_for_values};
 use crate::statement::{Bind, Statement};
@@ -17,7 +18,7 @@ use uuid::Uuid;
 use waybill_schema::{AccessType, CompanyId, FileId, Place, UserId};
 
 /// The key of the file after which a page of files begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct PageKey {
     /// The file's `created_at`.
     pub created_at: DateTime<Utc>,
@@ -125,7 +126,7 @@ impl Association {
 }
 
 /// The key of the association after which a page of a chatroom's or thread's files begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct SharedKey {
     /// Pinned associations come first.
     pub is_pinned: bool,
@@ -145,9 +146,10 @@ pub struct SharedPage {
 }
 
 /// A file in a chatroom or thread.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct SharedFile {
-    /// The file.
+    /// The file. It is serialized with all columns.
+    #[serde(serialize_with = "all_columns")]
     pub file: File,
     /// The association of the file with the chatroom or thread.
     pub association: Association,

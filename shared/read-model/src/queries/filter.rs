@@ -1,13 +1,14 @@
 //! Filter of a listing of files.
 
 use super::Timeout;
+use serde::Serialize;
 use waybill_schema::{ProcessingStatus, StorageTier, UserId, Verdict};
 
 /// Time that a search may take. It is shorter than that of other statements, because anybody can search.
 const SEARCH_TIMEOUT: Timeout = Timeout("SET LOCAL statement_timeout = '3s'");
 
 /// Filter of a listing.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct FileFilter {
     /// Only files that this user uploaded.
     pub uploaded_by: Option<UserId>,
@@ -29,7 +30,7 @@ pub struct FileFilter {
 
 /// Effect of virus scans on the processing status of verified files: a file that must be scanned first counts as
 /// `PROCESSING`, and one that cannot be read because of its verdict as `FAILED`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ScanFilter {
     /// `true` if verdicts have an effect.
     pub is_on: bool,

@@ -21,6 +21,7 @@ mod preview;
 mod quota;
 mod scan;
 mod sessions;
+mod settled;
 mod sweep;
 mod tokens;
 
@@ -37,7 +38,7 @@ pub use candidates::{Overdue, Page, Place, Share};
 pub use compression::{ToCompress, files_to_compress};
 pub use contents::files_with_digests;
 pub use directory::{is_user_known, was_member_since};
-pub use file::File;
+pub use file::{File, columns_of};
 pub use files::{
     Association, PageKey, SharedFile, SharedKey, SharedPage, count_associations, find_file, list_associations,
     list_files, list_shared,
@@ -58,6 +59,7 @@ pub use scan::{
     scanned_with_same_bytes,
 };
 pub use sessions::{UploadProgress, find_progress, find_session, list_running, list_session_files, unfinished_uploads};
+pub use settled::{RowsState, rows_state};
 pub use sweep::{
     Counted, abandoned_uploads, awaited_objects, companies_with_retention, files_to_purge, files_to_retire,
     open_quarantines, overdue_partial_uploads, overdue_reservations, overdue_uploads, quotas_to_count,

@@ -135,7 +135,7 @@ async fn take_state(
              SELECT partition, epoch, seq, last_id, blocks_from FROM {beside}.projection_checkpoint \
              WHERE partition = $1 \
              ON CONFLICT (partition) DO UPDATE SET epoch = EXCLUDED.epoch, seq = EXCLUDED.seq, \
-                 last_id = EXCLUDED.last_id, blocks_from = EXCLUDED.blocks_from"
+                 last_id = EXCLUDED.last_id, blocks_from = EXCLUDED.blocks_from, incarnation = gen_random_uuid()"
         ),
     ] {
         sql_query(text)

@@ -3,6 +3,8 @@
 use crate::application::access::{denied, viewer};
 use crate::application::gateway::Gateway;
 use crate::application::links;
+use crate::application::read_your_writes::Reading;
+use crate::application::rows::{find_file, has_followed};
 use crate::http::problems::OrProblem;
 use actix_web::HttpRequest;
 use std::collections::HashMap;
@@ -10,9 +12,9 @@ use waybill_access::{Known, Wanted};
 use waybill_domain::access::{FileFacts, Operation};
 use waybill_domain::upload::Phase;
 use waybill_http_kit::{Principal, Problem};
-use waybill_read_model::queries::{File, Scan, find_file};
+use waybill_read_model::queries::{File, Scan};
 use waybill_repository::{FileAggregate, LifecycleAggregate, UploadAggregate};
-use waybill_schema::{FileId, Position};
+use waybill_schema::{CompanyId, FileId, Position, UserId};
 use waybill_service_kit::now;
 
 /// Finds a file and its access facts, if the principal is allowed to perform the operation.
@@ -77,12 +79,12 @@ async fn find_at(
     position: Option<Position>,
     all_names: bool,
 ) -> Result<Option<(File, FileFacts)>, Problem> {
-    let mut connection = gateway.positions.connection(request, position).await?;
-    let found = find_file(&mut connection, principal.company_id, id).await.or_problem("finding a file")?;
+    let mut reading = gateway.positions.reading(request, position)?;
+    let found = find_file(gateway, &mut reading, principal.company_id, id).await?;
     let Some(mut file) = found else { return Ok(None) };
     let every_share = viewer(principal).is_admin;
     let wanted = Wanted { files: vec![id], every_share, all_names, ..Wanted::default() };
-    let facts = look(gateway, &mut connection, principal, &wanted).await?.files.remove(&id);
+    let facts = look(gateway, &mut reading, principal, &wanted).await?.files.remove(&id);
     Ok(facts.map(|facts| {
         add_deletion(&mut file, &facts);
         (file, facts)
@@ -102,17 +104,39 @@ async fn verified_at(principal: &Principal, id: FileId, gateway: &Gateway) -> Op
 /// Loads the access facts in `wanted` for the principal.
 pub(crate) async fn look(
     gateway: &Gateway,
-    connection: &mut waybill_read_model::Connection,
+    reading: &mut Reading<'_>,
     principal: &Principal,
     wanted: &Wanted,
 ) -> Result<Known, Problem> {
-    gateway.access.look(connection, principal.company_id, principal.user_id, wanted).await.or_problem("checking access")
+    look_for(gateway, reading, principal.company_id, principal.user_id, wanted).await
+}
+
+/// Loads the access facts in `wanted` for a user.
+pub(crate) async fn look_for(
+    gateway: &Gateway,
+    reading: &mut Reading<'_>,
+    company: CompanyId,
+    user: UserId,
+    wanted: &Wanted,
+) -> Result<Known, Problem> {
+    let failed = "checking access";
+    let keeps = gateway.rows.is_some();
+    if keeps {
+        reading.release();
+    }
+    if keeps && has_followed(gateway, reading, company).await {
+        let kept = gateway.access.look_kept(company, user, wanted).await.or_problem(failed)?;
+        if let Some(known) = kept {
+            return Ok(known);
+        }
+    }
+    gateway.access.look_and_keep(reading.connection().await?, company, user, wanted).await.or_problem(failed)
 }
 
 /// Loads the access facts of files for the principal. Files without facts are absent from the map.
 pub(crate) async fn facts_of(
     gateway: &Gateway,
-    connection: &mut waybill_read_model::Connection,
+    reading: &mut Reading<'_>,
     principal: &Principal,
     files: impl Iterator<Item = FileId>,
 ) -> Result<HashMap<FileId, FileFacts>, Problem> {
@@ -121,5 +145,5 @@ pub(crate) async fn facts_of(
     if wanted.files.is_empty() {
         return Ok(HashMap::new());
     }
-    Ok(look(gateway, connection, principal, &wanted).await?.files)
+    Ok(look(gateway, reading, principal, &wanted).await?.files)
 }

@@ -46,12 +46,13 @@ impl Downloads {
         ids: Vec<FileId>,
         now: Timestamp,
     ) -> Result<Self, Problem> {
-        let mut connection = gateway.positions.connection(request, None).await?;
-        let found = find_files(&mut connection, principal.company_id, &ids).await.or_problem("finding files")?;
+        let mut reading = gateway.positions.reading(request, None)?;
+        let found =
+            find_files(reading.connection().await?, principal.company_id, &ids).await.or_problem("finding files")?;
         let every_share = viewer(principal).is_admin;
         let wanted = Wanted { files: ids.clone(), every_share, ..Wanted::default() };
-        let Known { files: mut facts, standing, .. } = look(gateway, &mut connection, principal, &wanted).await?;
-        drop(connection);
+        let Known { files: mut facts, standing, .. } = look(gateway, &mut reading, principal, &wanted).await?;
+        drop(reading);
         // The user may have been signed out while the body arrived. Otherwise the URLs would outlive the sign-out.
         standing.check(gateway.registration.is_automatic(), principal.issued_at).map_err(barred)?;
         let mut files: HashMap<FileId, Result<Permitted, Problem>> = HashMap::new();

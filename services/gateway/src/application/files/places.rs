@@ -3,14 +3,15 @@
 use crate::application::access::viewer;
 use crate::application::files::find::look;
 use crate::application::gateway::Gateway;
+use crate::application::read_your_writes::Reading;
+use crate::application::rows::shared_page;
 use crate::application::sessions;
 use crate::http::problems::OrProblem;
 use actix_web::HttpRequest;
 use std::collections::BTreeSet;
 use waybill_access::Wanted;
 use waybill_http_kit::{Principal, Problem};
-use waybill_read_model::Connection;
-use waybill_read_model::queries::{FileFilter, SharedPage, list_session_files, list_shared};
+use waybill_read_model::queries::{FileFilter, SharedPage, list_session_files};
 use waybill_schema::{FileId, Place, ProcessingStatus, SessionId, UploadId, UploadStatus};
 
 /// Files of a chatroom, a thread or a session.
@@ -25,7 +26,7 @@ pub(crate) struct PlaceFiles {
 /// that it does not reveal if the place exists.
 pub(crate) async fn check_member(
     gateway: &Gateway,
-    connection: &mut Connection,
+    reading: &mut Reading<'_>,
     principal: &Principal,
     place: Place,
 ) -> Result<(), Problem> {
@@ -33,7 +34,7 @@ pub(crate) async fn check_member(
         Place::Chatroom(id) => (Wanted { chatrooms: vec![id], ..Wanted::default() }, "chatroom"),
         Place::Thread(id) => (Wanted { threads: vec![id], ..Wanted::default() }, "thread"),
     };
-    let known = look(gateway, connection, principal, &wanted).await?;
+    let known = look(gateway, reading, principal, &wanted).await?;
     let theirs = known.is_member(place) || (viewer(principal).is_admin && known.places.contains(&place));
     if theirs { Ok(()) } else { Err(Problem::not_found(what)) }
 }
@@ -52,12 +53,12 @@ pub(crate) async fn ids_in_place(
 ) -> Result<PlaceFiles, Problem> {
     let company = principal.company_id;
     let filter = FileFilter { processing_status: Some(ProcessingStatus::Completed), ..FileFilter::default() };
-    let mut connection = gateway.positions.connection(request, None).await?;
-    check_member(gateway, &mut connection, principal, place).await?;
+    let mut reading = gateway.positions.reading(request, None)?;
+    check_member(gateway, &mut reading, principal, place).await?;
     let asks = viewer(principal);
     let named = (!asks.is_admin).then_some(principal.user_id);
     let page = SharedPage { after: None, limit: i64::try_from(limit).unwrap_or(i64::MAX) };
-    let found = list_shared(&mut connection, company, place, &filter, named, page).await.or_problem("listing files")?;
+    let found = shared_page(gateway, &mut reading, company, place, &filter, named, page).await?;
     // A file can be there twice.
     let (total, mut seen) = (found.len(), BTreeSet::new());
     let ids = found.into_iter().map(|shared| UploadId(shared.file.id)).filter(|id| seen.insert(*id)).collect();

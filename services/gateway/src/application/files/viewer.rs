@@ -1,12 +1,12 @@
 //! Lookup of a file for another user than the caller: the issuer of a token.
 
-use crate::application::files::find::add_deletion;
+use crate::application::files::find::{add_deletion, look_for};
 use crate::application::gateway::Gateway;
-use crate::http::problems::OrProblem;
+use crate::application::rows::find_file;
 use waybill_access::Wanted;
 use waybill_domain::access::{FileFacts, Standing};
 use waybill_http_kit::Problem;
-use waybill_read_model::queries::{File, find_file};
+use waybill_read_model::queries::File;
 use waybill_schema::{CompanyId, FileId, UserId};
 
 /// A file, and what decides whether a user has access to it.
@@ -23,10 +23,10 @@ pub(crate) async fn find_for(
     user: UserId,
     file: FileId,
 ) -> Result<Found, Problem> {
-    let mut connection = gateway.database.connection().await.or_problem("connecting for a query")?;
-    let mut found = find_file(&mut connection, company, file).await.or_problem("finding a file")?;
+    let mut reading = gateway.positions.reading_primary();
+    let mut found = find_file(gateway, &mut reading, company, file).await?;
     let wanted = Wanted { files: vec![file], ..Wanted::default() };
-    let mut known = gateway.access.look(&mut connection, company, user, &wanted).await.or_problem("checking access")?;
+    let mut known = look_for(gateway, &mut reading, company, user, &wanted).await?;
     let there = found.take().zip(known.files.remove(&file)).filter(|_| known.standing.is_active());
     let (mut file, facts) = there.ok_or_else(|| Problem::not_found("token"))?;
     add_deletion(&mut file, &facts);

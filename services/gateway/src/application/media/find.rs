@@ -3,6 +3,7 @@
 use crate::application::gateway::Gateway;
 use crate::application::media::url::MediaUrl;
 use crate::application::plain::{form_for, form_of};
+use crate::application::rows::find_file;
 use crate::application::shown::{Original, Plain, Shown};
 use crate::application::variants::variant_of;
 use crate::http::download::{check_readable, check_restored};
@@ -13,7 +14,7 @@ use waybill_access::{Credential, Transfer};
 use waybill_api::media::MediaVariant;
 use waybill_domain::access::{FileFacts, Viewer};
 use waybill_http_kit::Problem;
-use waybill_read_model::queries::{File, find_file};
+use waybill_read_model::queries::File;
 use waybill_schema::{ErrorCode, Sha256Digest, Timestamp};
 
 /// Returns the problem of a URL whose time or access has ended.
@@ -75,9 +76,7 @@ pub(crate) async fn find(gateway: &Gateway, url: &MediaUrl, facts: Option<&FileF
     if let Some(shown) = gateway.media.shown.get(&key).filter(|shown| !needs_plain || shown.is_for_others()) {
         return Ok(shown);
     }
-    let mut connection = gateway.database.connection().await.or_problem("connecting for a query")?;
-    let file = find_file(&mut connection, url.company, url.file).await.or_problem("finding a file")?;
-    drop(connection);
+    let file = find_file(gateway, &mut gateway.positions.reading_primary(), url.company, url.file).await?;
     let form = facts.map_or(Form::WithDigest(&url.digest), |facts| Form::For(facts, viewer_of(url)));
     let shown = shown(gateway, file.ok_or_else(ended)?, url.variant, form).await?;
     if shown.name() != url.digest {

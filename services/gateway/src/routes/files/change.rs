@@ -215,8 +215,8 @@ async fn change(
     let asks = viewer(principal);
     if started.uploaded_by != asks.user_id && !asks.is_admin {
         // Users who can see the file get 403, all others 404.
-        let mut connection = gateway.database.connection().await.or_problem("connecting for a query")?;
-        let facts = facts_of(gateway, &mut connection, principal, std::iter::once(file)).await?.remove(&file);
+        let mut reading = gateway.positions.reading_primary();
+        let facts = facts_of(gateway, &mut reading, principal, std::iter::once(file)).await?.remove(&file);
         let facts = facts.ok_or_else(|| Problem::not_found("file"))?;
         facts.check(asks, Operation::Change, now()).map_err(|why| denied(why, "file"))?;
     }

@@ -5,6 +5,7 @@ use crate::application::files::find::facts_of;
 use crate::application::files::places::check_member;
 use crate::application::gateway::Gateway;
 use crate::application::reads::record_list;
+use crate::application::rows;
 use crate::http::parameters::MinPosition;
 use crate::http::problems::OrProblem;
 use crate::http::response::private;
@@ -20,9 +21,7 @@ use waybill_access::scan_filter;
 use waybill_api::files::{ListQuery, Listed, PreviewFilter, ProcessingStatus, View};
 use waybill_domain::access::{FileFacts, ShownShare, Viewer};
 use waybill_http_kit::{Principal, Problem, RequestId};
-use waybill_read_model::queries::{
-    Association, File, FileFilter, PageKey, SharedFile, SharedKey, SharedPage, list_files, list_shared,
-};
+use waybill_read_model::queries::{Association, File, FileFilter, PageKey, SharedFile, SharedKey, SharedPage};
 use waybill_schema::ErrorCode;
 use waybill_schema::{Place, ShareId, UploadId};
 use waybill_service_kit::now;
@@ -217,12 +216,10 @@ async fn own_page(
         Some(Cursor::Own { created_at, id }) => Some(PageKey { created_at, id }),
         Some(Cursor::Shared { .. }) => return Err(foreign_cursor()),
     };
-    let mut connection = gateway.positions.connection(request, None).await?;
-    let mut files = list_files(&mut connection, principal.company_id, filter, after, rows_for(limit))
-        .await
-        .or_problem("listing files")?;
+    let mut reading = gateway.positions.reading(request, None)?;
+    let mut files = rows::own_page(gateway, &mut reading, principal.company_id, filter, after, rows_for(limit)).await?;
     let next = cut(&mut files, limit).map(|last| Cursor::Own { created_at: last.created_at, id: last.id });
-    let facts = facts_of(gateway, &mut connection, principal, files.iter().map(|file| UploadId(file.id))).await?;
+    let facts = facts_of(gateway, &mut reading, principal, files.iter().map(|file| UploadId(file.id))).await?;
     // The tables may still contain files that were deleted recently.
     let gone = |file: &File| facts.get(&UploadId(file.id)).is_some_and(|facts| facts.is_deleted || facts.is_purged);
     let items = files.into_iter().filter(|file| !gone(file)).map(|file| {
@@ -250,14 +247,13 @@ async fn shared_page(
         }
         Some(_) => return Err(foreign_cursor()),
     };
-    let mut connection = gateway.positions.connection(request, None).await?;
-    check_member(gateway, &mut connection, principal, place).await?;
+    let mut reading = gateway.positions.reading(request, None)?;
+    check_member(gateway, &mut reading, principal, place).await?;
     let asks = viewer(principal);
     let named = (!asks.is_admin).then_some(principal.user_id);
     let page = SharedPage { after, limit: rows_for(limit) };
-    let mut found = list_shared(&mut connection, principal.company_id, place, filter, named, page)
-        .await
-        .or_problem("listing files")?;
+    let company = principal.company_id;
+    let mut found = rows::shared_page(gateway, &mut reading, company, place, filter, named, page).await?;
     let next = cut(&mut found, limit).map(|SharedFile { association, .. }| Cursor::Shared {
         place,
         is_pinned: association.is_pinned,
@@ -265,7 +261,7 @@ async fn shared_page(
         id: association.id,
     });
     let ids = found.iter().map(|shared| UploadId(shared.file.id));
-    let facts = facts_of(gateway, &mut connection, principal, ids).await?;
+    let facts = facts_of(gateway, &mut reading, principal, ids).await?;
     // The access facts are newer than the tables. Show a file only if this viewer can still see it through this
     // association.
     let seen = |mut shared: SharedFile| {
