@@ -28,6 +28,8 @@ fn archiving(bucket: &str, more: &[&str]) -> Options {
         "--content-search-ms=200",
         "--purge-after-s=0",
         "--worker-sweep-ms=200",
+        // The tests take objects away.
+        "--small-object-cache-mib=0",
     ];
     let mut args: Vec<String> = all.into_iter().chain(more.iter().copied()).map(str::to_owned).collect();
     if !args.iter().any(|arg| arg.starts_with("--replaced-kept-s=")) {

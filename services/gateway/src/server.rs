@@ -240,7 +240,7 @@ impl Server {
             repository: config.repository,
             signals: Arc::new(config.nats),
             raw_events: config.raw_events,
-            file_bytes: FileBytes::new(config.store.clone()),
+            file_bytes: FileBytes::keeping(config.store.clone(), settings.small_object_cache_mib << 20),
             store: config.store,
             presigner: config.presigner,
             database: config.database,

@@ -196,6 +196,15 @@ pub struct GatewaySettings {
     /// Maximum total size in bytes of the files of a session
     #[arg(long, env = "WAYBILL_MAX_SESSION_BYTES", default_value_t = 50 << 30)]
     pub max_session_bytes: u64,
+    /// Memory in MiB in which a gateway keeps objects of at most 256 KiB that were read in the last minute. Requests that read the
+    /// same object at the same time share one read. 0 reads each time
+    #[arg(
+        long,
+        env = "WAYBILL_SMALL_OBJECT_CACHE_MIB",
+        default_value_t = 32,
+        value_parser = clap::value_parser!(u64).range(0..=65_536)
+    )]
+    pub small_object_cache_mib: u64,
     /// Largest lag in seconds with which a replica of PostgreSQL may answer queries
     #[arg(
         long,

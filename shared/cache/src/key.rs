@@ -65,6 +65,12 @@ impl CacheKey for Uuid {
 ids!(CompanyId, UploadId);
 ids_in_a_company!(UserId, UploadId, ShareId, TokenId);
 
+impl CacheKey for Sha256Digest {
+    fn bytes(&self) -> KeyBytes {
+        KeyBytes::joined(&self.0, &[])
+    }
+}
+
 impl CacheKey for (CompanyId, Sha256Digest) {
     fn bytes(&self) -> KeyBytes {
         KeyBytes::joined(self.0.0.as_bytes(), &self.1.0)

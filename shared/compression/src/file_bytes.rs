@@ -1,6 +1,7 @@
 //! Reading of the bytes of files.
 
 use crate::decode::DecodeError;
+use crate::small::SmallObjects;
 use crate::{Decoder, Table, TableError, table_bytes};
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -23,12 +24,36 @@ type Body = BoxStream<'static, Result<Bytes, StoreError>>;
 pub struct FileBytes {
     store: Arc<dyn ObjectStore>,
     tables: Cache<Uuid, Table>,
+    /// Small objects in memory, if they are kept.
+    small: Option<SmallObjects>,
 }
 
 impl FileBytes {
     /// Creates a reader of the objects of `store`.
     pub fn new(store: Arc<dyn ObjectStore>) -> Self {
-        Self { store, tables: Cache::builder(FRAMES).weigher(Table::frames).build() }
+        Self { store, tables: Cache::builder(FRAMES).weigher(Table::frames).build(), small: None }
+    }
+
+    /// Like [`FileBytes::new`]. Keeps small objects that are read in memory, up to `bytes` in total.
+    pub fn keeping(store: Arc<dyn ObjectStore>, bytes: u64) -> Self {
+        let small = (bytes > 0).then(|| SmallObjects::new(bytes));
+        Self { small, ..Self::new(store) }
+    }
+
+    /// Reads a whole object as it is stored: one that is not of a file, such as a preview, or a compressed one. `size_bytes` is at least
+    /// its size.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn object(&self, key: &str, size_bytes: u64) -> Result<ObjectBody, StoreError> {
+        match self.kept(size_bytes) {
+            Some(small) => Ok(in_memory(small.read(&self.store, key).await?)),
+            None => self.store.get(key, 0, None).await,
+        }
+    }
+
+    fn kept(&self, size_bytes: u64) -> Option<&SmallObjects> {
+        self.small.as_ref().filter(|_| SmallObjects::keeps(size_bytes))
     }
 
     /// Reads a range of a file of `size_bytes` whose object has the key `key`.
@@ -37,10 +62,13 @@ impl FileBytes {
     /// [`StoreError::NotFound`]; [`StoreError::Unavailable`], also if the object is damaged.
     pub async fn get(&self, key: &str, size_bytes: u64, range: ByteRange) -> Result<ObjectBody, StoreError> {
         let Some(id) = names::compressed_id(key) else {
-            return self.store.get(key, range.from, Some(range.len())).await;
+            let Some(small) = self.kept(size_bytes) else {
+                return self.store.get(key, range.from, Some(range.len())).await;
+            };
+            return Ok(in_memory(part(small.read(&self.store, key).await?, range)?));
         };
-        let (frames, begin) = if range == (ByteRange { from: 0, to: size_bytes }) {
-            (self.store.get(key, 0, None).await?, 0)
+        let (frames, begin) = if range == (ByteRange { from: 0, to: size_bytes }) || self.kept(size_bytes).is_some() {
+            (self.object(key, size_bytes).await?, 0)
         } else {
             let (place, begin) = self.table(id, key, size_bytes).await?.frames_of(range).map_err(damaged)?;
             (self.store.get(key, place.from, Some(place.len())).await?, begin)
@@ -69,7 +97,7 @@ impl FileBytes {
     /// # Errors
     /// The same as of [`FileBytes::get`].
     pub async fn frames(&self, key: &str, size_bytes: u64) -> Result<ObjectBody, StoreError> {
-        let ObjectBody { length, bytes } = self.store.get(key, 0, None).await?;
+        let ObjectBody { length, bytes } = self.object(key, size_bytes).await?;
         let length = length_of_frames(length, size_bytes)?;
         let bytes = stream::unfold((bytes, length), |(mut bytes, left)| async move {
             if left == 0 {
@@ -110,6 +138,21 @@ impl FileBytes {
         let bytes = self.store.get(key, from, Some(table_bytes(size_bytes))).await?.collect().await?;
         Table::parse(&bytes, size_bytes).map_err(damaged)
     }
+}
+
+/// Returns a part of a whole object.
+fn part(object: Bytes, range: ByteRange) -> Result<Bytes, StoreError> {
+    let position = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
+    let (from, to) = (position(range.from), position(range.to));
+    if from > to || to > object.len() {
+        return Err(damaged("the object is shorter than the file"));
+    }
+    Ok(object.slice(from..to))
+}
+
+fn in_memory(bytes: Bytes) -> ObjectBody {
+    let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    ObjectBody { length, bytes: stream::iter([Ok(bytes)]).boxed() }
 }
 
 /// Returns the number of bytes before the table of an object.

@@ -7,6 +7,7 @@
 mod decode;
 mod encode;
 mod file_bytes;
+mod small;
 mod table;
 
 pub use decode::{DecodeError, Decoder};

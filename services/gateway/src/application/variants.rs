@@ -54,7 +54,7 @@ pub(crate) async fn send(
     answer: HttpResponseBuilder,
     slot: Slot,
 ) -> Result<HttpResponse, Problem> {
-    let body = match gateway.store.get(&found.key, 0, None).await {
+    let body = match gateway.file_bytes.object(&found.key, found.size_bytes).await {
         // The file was purged in the meantime.
         Err(StoreError::NotFound { .. }) => return Err(absent()),
         body => body.or_problem("reading a preview")?,

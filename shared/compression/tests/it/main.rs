@@ -108,6 +108,57 @@ fn a_file_of_zeros_is_decompressed_in_small_pieces() {
     });
 }
 
+#[test]
+fn small_objects_are_read_once_whatever_the_range_and_large_ones_each_time() {
+    let runtime = Runtime::new().unwrap();
+    let (plain, compressed_key) =
+        ("o/plain", names::compressed_key(CompanyId(Uuid::nil()), UploadId(Uuid::nil()), Uuid::from_u128(1)));
+    for length in [0, 1, FRAME_BYTES, FRAME_BYTES + 1] {
+        let (bytes, store) = (text(length), Arc::new(MemoryStore::new()));
+        let objects = [(plain, bytes.clone()), (compressed_key.as_str(), compressed(&bytes).1)];
+        // A file without bytes is not compressed.
+        let objects = &objects[..if length == 0 { 1 } else { 2 }];
+        let kept = FileBytes::keeping(store.clone(), 1 << 20);
+        let read = |contents: &FileBytes, key: &str, range: ByteRange| {
+            runtime.block_on(async { contents.get(key, length as u64, range).await?.collect().await })
+        };
+        let all = ByteRange { from: 0, to: length as u64 };
+        for (key, object) in objects {
+            runtime.block_on(store.put(key, object.clone().into(), crc64nvme(object))).unwrap();
+            assert_eq!(read(&kept, key, all).unwrap(), bytes);
+            runtime.block_on(store.delete(key)).unwrap();
+            let is_small = length <= FRAME_BYTES;
+            for (from, to) in [(0, length), (length / 3, length), (0, length / 2), (length / 3, length / 2)] {
+                let found = read(&kept, key, ByteRange { from: from as u64, to: to as u64 });
+                assert_eq!(found.ok().as_deref(), is_small.then(|| &bytes[from..to]), "{key} {length} {from} {to}");
+            }
+            assert!(read(&FileBytes::keeping(store.clone(), 0), key, all).is_err());
+        }
+    }
+}
+
+#[test]
+fn requests_that_read_the_same_object_at_once_share_one_read() {
+    let runtime = Runtime::new().unwrap();
+    let store = Arc::new(MemoryStore::new());
+    let bytes = text(1_000);
+    runtime.block_on(store.put("o/a", bytes.clone().into(), crc64nvme(&bytes))).unwrap();
+    let contents = FileBytes::keeping(store.clone(), 1 << 20);
+    let all = ByteRange { from: 0, to: 1_000 };
+    runtime.block_on(async {
+        let read = || async { contents.get("o/a", 1_000, all).await.unwrap().collect().await.unwrap() };
+        let first = read().await;
+        store.delete("o/a").await.unwrap();
+        let others = futures_util::future::join_all((0..50).map(|_| read())).await;
+        assert!(others.iter().all(|other| *other == first));
+        // A read that fails is not kept.
+        let missing = || async { contents.get("o/b", 1_000, all).await.is_err() };
+        assert!(missing().await);
+        store.put("o/b", bytes.clone().into(), crc64nvme(&bytes)).await.unwrap();
+        assert!(!missing().await);
+    });
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(20))]
 
