@@ -4,8 +4,8 @@
 use diesel_async::SimpleAsyncConnection;
 use futures_util::future::join_all;
 use reqwest::Method;
-use serde_json::json;
-use waybill_integration_tests::{Client, Options, Stack};
+use serde_json::{Value, json};
+use waybill_integration_tests::{Answer, Client, Options, Stack};
 use waybill_object_store::ObjectStore;
 use waybill_test_kit::eventually;
 
@@ -186,6 +186,54 @@ async fn names_and_metadata_change_and_the_history_says_so() {
     client.patch(&path, &json!({})).await.refused(400, "json_invalid");
     client.patch(&path, &json!({ "display_name": "../b" })).await.refused(422, "name_invalid");
     client.patch(&path, &json!({ "metadata": { "a": "x".repeat(9_000) } })).await.refused(413, "metadata_too_large");
+    stack.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_are_found_by_their_labels_and_metadata() {
+    let stack = Stack::start().await;
+    let client = stack.client();
+    let mut paths = Vec::new();
+    for name in ["a.txt", "b.txt", "c.txt"] {
+        paths.push(format!("/v1/files/{}", client.small_file(name).await.text("file_id")));
+    }
+    let change = async |number: usize, body: Value| client.patch(&paths[number], &body).await.expect(204);
+    change(0, json!({ "labels": ["signed", " contract ", "signed"], "metadata": { "project": 42, "open": true } }))
+        .await;
+    change(1, json!({ "labels": ["contract"], "metadata": { "project": "42", "a:b": "c" } })).await;
+    let last = change(2, json!({ "labels": ["löschen"], "metadata": { "project": [42] } })).await;
+    let shown = client.get_after(&paths[0], &last).await.expect(200).body;
+    assert_eq!(shown["labels"], json!(["contract", "signed"]));
+    let found = async |query: &str, after: &Answer| {
+        let listed = client.get_after(&format!("/v1/files?{query}"), after).await.expect(200);
+        let items = listed.body["items"].as_array().unwrap().iter();
+        items.map(|item| item["original_name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    for (query, names) in [
+        ("label=contract", vec!["b.txt", "a.txt"]),
+        ("label=l%C3%B6schen", vec!["c.txt"]),
+        ("label=contr", vec![]),
+        ("metadata=project:42", vec!["b.txt", "a.txt"]),
+        ("metadata=project:42&label=signed", vec!["a.txt"]),
+        ("metadata=open:true", vec!["a.txt"]),
+        ("metadata=a:b:c", vec![]),
+    ] {
+        assert_eq!(found(query, &last).await, names, "{query}");
+    }
+    let removed = change(0, json!({ "labels": [] })).await;
+    assert_eq!(found("label=contract", &removed).await, ["b.txt"]);
+    let shown = client.get_after(&paths[0], &removed).await.expect(200).body;
+    assert_eq!((&shown["labels"], &shown["metadata"]["project"]), (&json!([]), &json!(42)));
+
+    let many: Vec<String> = (0..51).map(|number| number.to_string()).collect();
+    for labels in [vec![" ".to_owned()], vec!["x".repeat(101)], vec!["a\u{7}".to_owned()], many] {
+        client.patch(&paths[0], &json!({ "labels": labels })).await.refused(422, "labels_invalid");
+    }
+    client.get("/v1/files?metadata=project").await.refused(400, "query_invalid");
+    client.get("/v1/files?label=%20").await.refused(422, "labels_invalid");
+    let stranger = stack.client();
+    let listed = stranger.get_after("/v1/files?label=contract", &removed).await.expect(200);
+    assert_eq!(listed.body["items"], json!([]));
     stack.finish().await;
 }
 

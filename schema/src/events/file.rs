@@ -106,6 +106,13 @@ pub struct FileChecksummedV1 {
     pub crc32: u32,
 }
 
+/// The labels of the file changed. The new labels replace all previous ones.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileLabelledV1 {
+    /// The labels, sorted and without repetition.
+    pub labels: Vec<String>,
+}
+
 aggregate_events! {
     /// Events of a verified file.
     FileEvent of File {
@@ -124,5 +131,6 @@ aggregate_events! {
         FileThawed, 1 => FileThawedV1;
         LocationStripped, 1 => LocationStrippedV1;
         FileChecksummed, 1 => FileChecksummedV1;
+        FileLabelled, 1 => FileLabelledV1;
     }
 }

@@ -439,6 +439,7 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
         ("ThreadDeleted.v1", ThreadDeletedV1 { thread_id }.into()),
         ("MemberAdded.v1", MemberAddedV1 { place: Place::Chatroom(chatroom_id), user_id }.into()),
         ("MemberRemoved.v1", MemberRemovedV1 { place: Place::Thread(thread_id), user_id }.into()),
+        ("FileLabelled.v1", FileLabelledV1 { labels: vec!["contract".to_owned(), "signed".to_owned()] }.into()),
         ("FileMetadataChanged.v1", FileMetadataChangedV1 { metadata: Some(r#"{"a":2}"#.to_owned()) }.into()),
         ("FilePurged.v1", FilePurgedV1 {}.into()),
         ("FileSpaceReleased.v1", FileSpaceReleasedV1 {}.into()),

@@ -170,6 +170,7 @@ fn readable_file(recorded: &Recorded) -> Option<FileId> {
         FileEvent::FileRenamed(_)
         | FileEvent::FileDeleted(_)
         | FileEvent::FileMetadataChanged(_)
+        | FileEvent::FileLabelled(_)
         | FileEvent::FilePurged(_)
         | FileEvent::FileSpaceReleased(_)
         | FileEvent::PreviewsMade(_)

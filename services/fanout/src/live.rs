@@ -197,6 +197,7 @@ fn upload(event: &UploadEvent) -> Option<Value> {
 fn file(event: &FileEvent, time: DateTime<Utc>) -> Option<Value> {
     Some(match event {
         FileEvent::FileRenamed(renamed) => json!({ "display_name": renamed.display_name }),
+        FileEvent::FileLabelled(labelled) => json!({ "labels": labelled.labels }),
         FileEvent::FileDeleted(_)
         | FileEvent::FileRestored(_)
         | FileEvent::FileMetadataChanged(_)

@@ -171,6 +171,7 @@ fn can_appear(event: &FileEvent) -> bool {
         | FileEvent::FilePurged(_)
         | FileEvent::FileRenamed(_)
         | FileEvent::FileMetadataChanged(_)
+        | FileEvent::FileLabelled(_)
         | FileEvent::FileSpaceReleased(_)
         | FileEvent::PreviewsMade(_)
         | FileEvent::PreviewFailed(_)

@@ -19,6 +19,9 @@ pub struct Change {
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub metadata: Option<Option<Metadata>>,
+    /// New labels, at most 50 of at most 100 characters. They replace all of the existing labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<Vec<String>>,
 }
 
 /// Query of `DELETE /v1/files/{id}`.
@@ -49,6 +52,11 @@ pub struct ListQuery {
     pub name: Option<String>,
     /// Media type, or the beginning of one followed by `*`; at most 255 bytes.
     pub mime_type: Option<String>,
+    /// Label of the files.
+    pub label: Option<String>,
+    /// Metadata of the files: the name of a member, `:` and its value, such as `project:42`. The value of the member is this text, or
+    /// a number, `true` or `false` with this notation. At most 255 bytes.
+    pub metadata: Option<String>,
     /// Verdict of the last virus scan of the files. Without `status`, the list then includes files that cannot be read.
     #[param(inline)]
     pub verdict: Option<Verdict>,

@@ -10,6 +10,7 @@ pub fn refused(refusal: Refusal) -> Problem {
         Refusal::NotFound { .. } => 404,
         Refusal::NotRegistered | Refusal::LinksForbidden => 403,
         Refusal::NameInvalid { .. }
+        | Refusal::LabelsInvalid { .. }
         | Refusal::SettingsInvalid { .. }
         | Refusal::LimitAboveHosts { .. }
         | Refusal::ShareInvalid { .. }

@@ -75,6 +75,7 @@ pub fn affects_access(event: &Event) -> bool {
             | FileEvent::FileReleased(_) => true,
             FileEvent::FileRenamed(_)
             | FileEvent::FileMetadataChanged(_)
+            | FileEvent::FileLabelled(_)
             | FileEvent::FileSpaceReleased(_)
             | FileEvent::PreviewsMade(_)
             | FileEvent::PreviewFailed(_)
@@ -154,6 +155,7 @@ impl FileFacts {
                     FileEvent::FilePurged(_) => self.is_purged = true,
                     FileEvent::FileRenamed(_)
                     | FileEvent::FileMetadataChanged(_)
+                    | FileEvent::FileLabelled(_)
                     | FileEvent::FileSpaceReleased(_)
                     | FileEvent::FileScanned(_)
                     | FileEvent::FileReleased(_)

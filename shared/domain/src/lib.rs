@@ -10,6 +10,7 @@ pub mod content;
 pub mod directory;
 pub mod file;
 pub mod grid;
+pub mod label;
 pub mod limits;
 pub mod link;
 pub mod location;

@@ -87,6 +87,7 @@ impl Previews {
             | FileEvent::FileDeleted(_)
             | FileEvent::FileRestored(_)
             | FileEvent::FileMetadataChanged(_)
+            | FileEvent::FileLabelled(_)
             | FileEvent::FilePurged(_)
             | FileEvent::FileSpaceReleased(_)
             | FileEvent::FileScanned(_)

@@ -61,6 +61,7 @@ pub fn reaction_to(event: &Event) -> Option<Reaction> {
             | FileEvent::FileDeleted(_)
             | FileEvent::FileRestored(_)
             | FileEvent::FileMetadataChanged(_)
+            | FileEvent::FileLabelled(_)
             | FileEvent::FileSpaceReleased(_)
             | FileEvent::FileScanned(_)
             | FileEvent::FileReleased(_)

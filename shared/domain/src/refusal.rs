@@ -212,6 +212,12 @@ pub enum Refusal {
         /// The rule that the metadata violates, as a clause.
         reason: &'static str,
     },
+    /// The labels cannot be stored.
+    #[error("The labels are invalid: {reason}.")]
+    LabelsInvalid {
+        /// The rule that the labels violate, as a clause.
+        reason: &'static str,
+    },
     /// The file was deleted.
     #[error("The file is deleted. Restore it first.")]
     FileDeleted,
@@ -298,6 +304,7 @@ impl Refusal {
             Self::IdTaken { .. } => ErrorCode::IdTaken,
             Self::MetadataTooLarge => ErrorCode::MetadataTooLarge,
             Self::MetadataInvalid { .. } => ErrorCode::MetadataInvalid,
+            Self::LabelsInvalid { .. } => ErrorCode::LabelsInvalid,
             Self::FileDeleted => ErrorCode::FileDeleted,
             Self::FileNotDeleted => ErrorCode::FileNotDeleted,
             Self::NotRegistered => ErrorCode::NotRegistered,

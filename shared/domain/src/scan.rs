@@ -36,6 +36,7 @@ impl Scans {
             | FileEvent::FileDeleted(_)
             | FileEvent::FileRestored(_)
             | FileEvent::FileMetadataChanged(_)
+            | FileEvent::FileLabelled(_)
             | FileEvent::FilePurged(_)
             | FileEvent::FileSpaceReleased(_)
             | FileEvent::PreviewsMade(_)

@@ -133,6 +133,7 @@ diesel::table! {
         crc32 -> Nullable<Int8>,
         plain_crc32 -> Nullable<Int8>,
         upload_link_id -> Nullable<Uuid>,
+        labels -> Nullable<Jsonb>,
     }
 }
 

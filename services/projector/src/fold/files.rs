@@ -187,6 +187,7 @@ fn add_file(
         crc32: None,
         plain_crc32: None,
         upload_link_id: None,
+        labels: None,
     });
     if added { Ok(()) } else { Err(Misfit(format!("upload {id} started twice"))) }
 }

@@ -28,6 +28,7 @@ pub(super) fn fold_file(tables: &mut Tables, id: FileId, event: &FileEvent, time
             file.metadata = metadata(changed.metadata.as_deref())?;
             file.metadata_text.clone_from(&changed.metadata);
         }
+        FileEvent::FileLabelled(labelled) => file.labels = Some(json_of(&labelled.labels)?),
         FileEvent::FilePurged(_) => {
             file.purged_at = Some(time);
             (file.preview, file.location) = (None, None);

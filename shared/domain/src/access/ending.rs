@@ -33,6 +33,7 @@ pub fn ended_by(event: &Event) -> Option<Ended> {
             | FileEvent::FileReleased(_)
             | FileEvent::FileRenamed(_)
             | FileEvent::FileMetadataChanged(_)
+            | FileEvent::FileLabelled(_)
             | FileEvent::FileSpaceReleased(_)
             | FileEvent::PreviewsMade(_)
             | FileEvent::PreviewFailed(_)

@@ -18,7 +18,7 @@ impl Aggregate for FileAggregate {
     type State = State;
     type Command = Command;
     type Event = FileEvent;
-    const SNAPSHOT_VERSION: Option<u16> = Some(6);
+    const SNAPSHOT_VERSION: Option<u16> = Some(7);
 
     fn subject(&self) -> Subject {
         Subject::new(self.company, Entity::File(self.file))

@@ -6,12 +6,12 @@ pub use aggregate::FileAggregate;
 
 use crate::preview::Previews;
 use crate::scan::Scans;
-use crate::{Refusal, name};
+use crate::{Refusal, label, name};
 use serde::{Deserialize, Serialize};
 use waybill_schema::events::{
-    FileArchived, FileChecksummed, FileDeleted, FileEvent, FileMetadataChanged, FilePurged, FileReleased, FileRenamed,
-    FileRestoreRequested, FileRestored, FileScanned, FileSpaceReleased, FileThawed, LocationStripped, PreviewFailed,
-    PreviewsMade,
+    FileArchived, FileChecksummed, FileDeleted, FileEvent, FileLabelled, FileMetadataChanged, FilePurged, FileReleased,
+    FileRenamed, FileRestoreRequested, FileRestored, FileScanned, FileSpaceReleased, FileThawed, LocationStripped,
+    PreviewFailed, PreviewsMade,
 };
 use waybill_schema::{FileForm, ScanResult, StorageTier, Stripped, Timestamp};
 
@@ -28,6 +28,8 @@ pub struct State {
     pub restored_at: Option<Timestamp>,
     /// The metadata that replaced the metadata of the upload. The inner `None` means that the metadata was removed.
     pub metadata: Option<Option<String>>,
+    /// Labels, sorted.
+    pub labels: Vec<String>,
     /// `true` if the file was purged.
     pub purged: bool,
     /// `true` if the quota got the bytes of the file back.
@@ -90,6 +92,8 @@ pub enum Command {
     Restore,
     /// Replace the metadata of the host product with a JSON object, or remove it.
     SetMetadata(Option<String>),
+    /// Replace the labels.
+    SetLabels(Vec<String>),
     /// Purge the file, if it was deleted early enough.
     Purge {
         /// A file that was deleted later than this is kept.
@@ -143,6 +147,7 @@ pub fn evolve(state: &mut State, event: &FileEvent, time: Timestamp) {
             state.restored_at = Some(time);
         }
         FileEvent::FileMetadataChanged(changed) => state.metadata = Some(changed.metadata.clone()),
+        FileEvent::FileLabelled(labelled) => state.labels.clone_from(&labelled.labels),
         FileEvent::FilePurged(_) => state.purged = true,
         FileEvent::FileSpaceReleased(_) => state.is_space_released = true,
         FileEvent::FileScanned(scan) => state.scanned_with = Some(scan.database_version.clone()),
@@ -174,7 +179,13 @@ pub fn decide(state: &State, command: Command) -> Result<Option<FileEvent>, Refu
         Command::RecordRelease if state.purged => Ok((!state.is_space_released).then(|| FileSpaceReleased {}.into())),
         Command::RecordRelease => Err(Refusal::FileNotDeleted),
         _ if state.purged => Err(Refusal::NotFound { what: "file" }),
-        Command::Rename(_) | Command::SetMetadata(_) | Command::Release | Command::RequestRestore if state.deleted => {
+        Command::Rename(_)
+        | Command::SetMetadata(_)
+        | Command::SetLabels(_)
+        | Command::Release
+        | Command::RequestRestore
+            if state.deleted =>
+        {
             Err(Refusal::FileDeleted)
         }
         Command::Rename(display_name) => {
@@ -190,6 +201,10 @@ pub fn decide(state: &State, command: Command) -> Result<Option<FileEvent>, Refu
         Command::SetMetadata(metadata) => {
             let new = state.metadata.as_ref() != Some(&metadata);
             Ok(new.then(|| FileMetadataChanged { metadata }.into()))
+        }
+        Command::SetLabels(labels) => {
+            let labels = label::check(&labels)?;
+            Ok((labels != state.labels).then(|| FileLabelled { labels }.into()))
         }
         Command::Purge { deleted_until } => match state.deleted_at {
             Some(at) if at <= deleted_until => Ok(Some(FilePurged {}.into())),

@@ -53,6 +53,28 @@ fn only_what_was_deleted_long_enough_is_purged_and_stays_so() {
 }
 
 #[test]
+fn labels_are_sorted_and_recorded_once() {
+    let set = |labels: &[&str]| Command::SetLabels(labels.iter().map(|label| (*label).to_owned()).collect());
+    let there = given([]);
+    there.when(set(&[])).then_nothing();
+    let labelled = there.when(set(&[" b ", "a", "b"])).then_once(FileLabelled { labels: vec!["a".into(), "b".into()] });
+    labelled.when(set(&["b", "a"])).then_nothing();
+    labelled.when(set(&[])).then(FileLabelled { labels: vec![] });
+    labelled.when(Command::Delete).then_an_event().when(set(&["c"])).then_refused(Refusal::FileDeleted);
+    let refused = |labels: &[&str]| {
+        given([]).when(set(labels)).then_refused_as(|refusal| matches!(refusal, Refusal::LabelsInvalid { .. }));
+    };
+    refused(&["a", " "]);
+    refused(&["a\nb"]);
+    refused(&[&"é".repeat(101)]);
+    given([]).when(set(&[&"é".repeat(100)])).then_an_event();
+    let many: Vec<String> = (0..51).map(|number| number.to_string()).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    refused(&many);
+    given([]).when(set(&many[1..])).then_an_event();
+}
+
+#[test]
 fn a_new_name_is_checked_like_the_first() {
     let rename = |name: &str| Command::Rename(name.to_owned());
     let renamed = given([]).when(rename("b.txt")).then_an_event();

@@ -62,6 +62,9 @@ pub struct File {
     pub location: Option<serde_json::Value>,
     /// The upload link with which the file was sent; `null` if the uploader sent it.
     pub upload_link_id: Option<Uuid>,
+    /// Labels, sorted; `null` if nobody has set any.
+    #[schema(value_type = Option<Vec<String>>)]
+    pub labels: Option<serde_json::Value>,
     /// CRC-32 of the bytes, if it is known.
     #[serde(skip_serializing)]
     #[schema(ignore)]
@@ -136,6 +139,7 @@ struct Columns {
     restore_requested_at: Option<DateTime<Utc>>,
     location: Option<serde_json::Value>,
     upload_link_id: Option<Uuid>,
+    labels: Option<serde_json::Value>,
     crc32: Option<i64>,
     plain_crc32: Option<i64>,
 }

@@ -242,6 +242,7 @@ row! {
         crc32: Option<i64>,
         plain_crc32: Option<i64>,
         upload_link_id: Option<Uuid>,
+        labels: Option<serde_json::Value>,
     }
 }
 

@@ -21,7 +21,7 @@ fn another_shape_of_a_state_has_another_version() {
     let shapes = [
         ("content", shape::<ContentAggregate>(), (Some(2), 6)),
         ("directory", shape::<DirectoryAggregate>(), (Some(5), 30)),
-        ("file", shape::<FileAggregate>(), (Some(6), 16)),
+        ("file", shape::<FileAggregate>(), (Some(7), 17)),
         ("quota", shape::<QuotaAggregate>(), (Some(7), 11)),
         ("association", shape::<ShareAggregate>(), (Some(2), 4)),
         ("token", shape::<TokenAggregate>(), (Some(2), 7)),

@@ -1,4 +1,4 @@
-//! Routes that change a file: rename it, set its metadata, delete or restore it.
+//! Routes that change a file: rename it, set its metadata or labels, delete or restore it.
 
 use crate::application::access::{denied, viewer};
 use crate::application::administration::Administration;
@@ -16,6 +16,7 @@ use waybill_api::files::{Change, DeleteQuery};
 use waybill_data_plane::refused;
 use waybill_domain::access::Operation;
 use waybill_domain::file::Command;
+use waybill_domain::label;
 use waybill_http_kit::{Principal, Problem, RequestId, Role};
 use waybill_repository::FileAggregate;
 use waybill_schema::ErrorCode;
@@ -24,7 +25,7 @@ use waybill_service_kit::now;
 
 routes!(patch, delete, restore, release, thaw, delete_by_host);
 
-/// Renames a file or sets its metadata
+/// Renames a file, or sets its metadata or labels
 #[utoipa::path(
     tag = "files",
     operation_id = "change_file",
@@ -36,7 +37,7 @@ routes!(patch, delete, restore, release, thaw, delete_by_host);
         (status = 410, description = "`upload_ended`"),
         (status = 413, description = "`metadata_too_large`, `json_too_large`"),
         (status = 415, description = "`type_refused`: the name has the extension of a dangerous type"),
-        (status = 422, description = "`name_invalid`"),
+        (status = 422, description = "`name_invalid`, `labels_invalid`"),
     ),
 )]
 #[patch("/v1/files/{id}")]
@@ -47,16 +48,23 @@ pub(crate) async fn patch(
     body: web::Json<Change>,
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Problem> {
-    let Change { display_name, metadata } = body.into_inner();
+    let Change { display_name, metadata, labels } = body.into_inner();
     let metadata = metadata.map(|metadata| metadata.as_ref().map(text_of).transpose()).transpose()?;
     if let Some(name) = &display_name {
         let types = gateway.types(principal.company_id).await?;
         types.check_name(name).map_err(refused)?;
     }
-    let commands: Vec<Command> =
-        display_name.map(Command::Rename).into_iter().chain(metadata.map(Command::SetMetadata)).collect();
+    if let Some(labels) = &labels {
+        label::check(labels).map_err(refused)?;
+    }
+    let commands = display_name.map(Command::Rename).into_iter();
+    let commands = commands.chain(metadata.map(Command::SetMetadata)).chain(labels.map(Command::SetLabels));
+    let commands: Vec<Command> = commands.collect();
     if commands.is_empty() {
-        return Err(Problem::bad_request(ErrorCode::JsonInvalid, "send display_name, metadata or both"));
+        return Err(Problem::bad_request(
+            ErrorCode::JsonInvalid,
+            "send display_name, metadata, labels or several of them",
+        ));
     }
     change(&gateway, &principal, id, file, commands).await
 }

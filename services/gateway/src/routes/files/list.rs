@@ -19,7 +19,9 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 use waybill_access::scan_filter;
 use waybill_api::files::{ListQuery, Listed, PreviewFilter, ProcessingStatus, View};
+use waybill_data_plane::refused;
 use waybill_domain::access::{FileFacts, ShownShare, Viewer};
+use waybill_domain::label;
 use waybill_http_kit::{Principal, Problem, RequestId};
 use waybill_read_model::queries::{Association, File, FileFilter, PageKey, SharedFile, SharedKey, SharedPage};
 use waybill_schema::ErrorCode;
@@ -109,6 +111,7 @@ fn item_of(seen: Seen, file: File, facts: Option<&FileFacts>, association: Optio
     responses(
         (status = 200, description = "A page of files", body = FilePage),
         (status = 429, description = "`too_many_requests`; also if two searches of the user by name or type are running"),
+        (status = 422, description = "`labels_invalid`: `label` cannot be a label"),
         (status = 404, description = "`not_found`: the chatroom or thread does not exist, or the user is not a member"),
     ),
 )]
@@ -120,11 +123,18 @@ pub(crate) async fn list(
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Problem> {
     let query = query.into_inner();
-    let searched = [&query.name, &query.mime_type];
+    let searched = [&query.name, &query.mime_type, &query.metadata];
     if searched.into_iter().flatten().any(|text| text.len() > SEARCH_MAX_BYTES || text.contains('\0')) {
-        let text = "name and mime_type must have at most 255 bytes and no NUL character";
+        let text = "name, mime_type and metadata must have at most 255 bytes and no NUL character";
         return Err(Problem::bad_request(ErrorCode::QueryInvalid, text));
     }
+    let label = query.label.map(|label| label::check(&[label])).transpose().map_err(refused)?;
+    let metadata = query.metadata.as_deref().map(|member| {
+        let text = "metadata must be the name of a member, : and its value, such as project:42";
+        let (name, value) = member.split_once(':').ok_or(text)?;
+        Ok((name.to_owned(), value.to_owned()))
+    });
+    let metadata = metadata.transpose().map_err(|text: &str| Problem::bad_request(ErrorCode::QueryInvalid, text))?;
     let place = match (query.chatroom_id, query.thread_id) {
         (None, None) => None,
         (Some(chatroom), None) => Some(Place::Chatroom(chatroom)),
@@ -144,6 +154,8 @@ pub(crate) async fn list(
         processing_status: status.map(Into::into),
         folded_name: query.name.as_deref().map(waybill_domain::name::fold),
         mime_type: query.mime_type,
+        label: label.and_then(|labels| labels.into_iter().next()),
+        metadata,
         verdict: query.verdict.map(Into::into),
         storage_tier: query.storage_tier.map(Into::into),
         has_preview: query.preview.map(|preview| preview == PreviewFilter::Made),

@@ -1,0 +1,2 @@
+DROP INDEX idx_file_terms;
+ALTER TABLE file DROP COLUMN labels;
