@@ -1,2 +1,1 @@
-DROP INDEX idx_file_terms;
-ALTER TABLE file DROP COLUMN labels;
+ALTER TABLE file DROP COLUMN labels, DROP COLUMN terms;

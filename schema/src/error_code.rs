@@ -104,6 +104,7 @@ error_codes! {
     Internal "internal" [500] "A fault of Waybill" "";
     JsonInvalid "json_invalid" [400, 422] "The JSON cannot be read, or has unknown members. 422 if it contains half a surrogate pair" "";
     JsonTooLarge "json_too_large" [413] "The JSON has more than 64 KiB" "";
+    LabelsInvalid "labels_invalid" [422] "The file would have more than 50 labels, or a label is empty, has more than 100 characters or contains a control character" "";
     LengthConflict "length_conflict" [400] "The length differs from the known one" "";
     LengthUnknown "length_unknown" [409] "The length was deferred and must be set first" "";
     LimitInvalid "limit_invalid" [422] "The storage limit is too large, or above the limit that the host product set" "`limit_bytes`";
@@ -118,7 +119,6 @@ error_codes! {
     MediaUrlInvalid "media_url_invalid" [403] "The media URL was changed, or signed with a key that is no longer valid. Use URLs as `POST /v1/media-urls` returns them" "";
     MediaUrlsInvalid "media_urls_invalid" [422] "The request has no item or more than 200, or `ttl_s` is not within 60 to 3,600" "";
     MetadataInvalid "metadata_invalid" [400] "The metadata cannot be read or stored (a number beyond the range of a double, a NUL), or an id in `Upload-Metadata` is not a UUID" "";
-    LabelsInvalid "labels_invalid" [422] "The file would have more than 50 labels, or a label is empty, has more than 100 characters or contains a control character" "";
     MetadataTooLarge "metadata_too_large" [413] "The metadata has more than 8 KiB" "";
     MethodNotAllowed "method_not_allowed" [405] "The URL does not support the method; `Allow` lists those that it supports" "";
     NameInvalid "name_invalid" [422] "The name contains path or control characters, or characters that can disguise the extension, has more than 255 UTF-16 units, or is not UTF-8. Rename the file" "";

@@ -5,6 +5,7 @@ use diesel_async::SimpleAsyncConnection;
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
+use uuid::Uuid;
 use waybill_integration_tests::{Answer, Client, Options, Stack};
 use waybill_object_store::ObjectStore;
 use waybill_test_kit::eventually;
@@ -190,7 +191,7 @@ async fn names_and_metadata_change_and_the_history_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn files_are_found_by_their_labels_and_metadata() {
+async fn files_are_found_by_their_labels() {
     let stack = Stack::start().await;
     let client = stack.client();
     let mut paths = Vec::new();
@@ -198,10 +199,9 @@ async fn files_are_found_by_their_labels_and_metadata() {
         paths.push(format!("/v1/files/{}", client.small_file(name).await.text("file_id")));
     }
     let change = async |number: usize, body: Value| client.patch(&paths[number], &body).await.expect(204);
-    change(0, json!({ "labels": ["signed", " contract ", "signed"], "metadata": { "project": 42, "open": true } }))
-        .await;
-    change(1, json!({ "labels": ["contract"], "metadata": { "project": "42", "a:b": "c" } })).await;
-    let last = change(2, json!({ "labels": ["löschen"], "metadata": { "project": [42] } })).await;
+    change(0, json!({ "labels": ["signed", " contract ", "signed"] })).await;
+    change(1, json!({ "labels": ["contract"] })).await;
+    let last = change(2, json!({ "labels": ["lo\u{308}schen"] })).await;
     let shown = client.get_after(&paths[0], &last).await.expect(200).body;
     assert_eq!(shown["labels"], json!(["contract", "signed"]));
     let found = async |query: &str, after: &Answer| {
@@ -213,23 +213,32 @@ async fn files_are_found_by_their_labels_and_metadata() {
         ("label=contract", vec!["b.txt", "a.txt"]),
         ("label=l%C3%B6schen", vec!["c.txt"]),
         ("label=contr", vec![]),
-        ("metadata=project:42", vec!["b.txt", "a.txt"]),
-        ("metadata=project:42&label=signed", vec!["a.txt"]),
-        ("metadata=open:true", vec!["a.txt"]),
-        ("metadata=a:b:c", vec![]),
+        ("label=contract&name=a", vec!["a.txt"]),
     ] {
         assert_eq!(found(query, &last).await, names, "{query}");
     }
+    // The list of a chatroom can be searched, too.
+    let (room, admin) = (Uuid::now_v7(), format!("/v1/admin/companies/{}", client.principal.company_id));
+    client.put(&format!("{admin}/chatrooms/{room}"), &json!({})).await.expect(204);
+    for name in ["d.txt", "e.txt"] {
+        let query = format!("name={name}&mime_type=text/plain&chatroom_id={room}");
+        paths.push(format!("/v1/files/{}", client.post_file(&query, "hello").await.expect(201).text("file_id")));
+    }
+    let change = async |number: usize, body: Value| client.patch(&paths[number], &body).await.expect(204);
+    let last = change(4, json!({ "labels": ["contract"] })).await;
+    assert_eq!(found(&format!("label=contract&chatroom_id={room}"), &last).await, ["e.txt"]);
+    change(4, json!({ "labels": ["other"] })).await;
     let removed = change(0, json!({ "labels": [] })).await;
     assert_eq!(found("label=contract", &removed).await, ["b.txt"]);
     let shown = client.get_after(&paths[0], &removed).await.expect(200).body;
-    assert_eq!((&shown["labels"], &shown["metadata"]["project"]), (&json!([]), &json!(42)));
+    assert_eq!(shown["labels"], json!([]));
+    let removed = change(2, json!({ "labels": null })).await;
+    assert_eq!(found("label=l%C3%B6schen", &removed).await, Vec::<String>::new());
 
     let many: Vec<String> = (0..51).map(|number| number.to_string()).collect();
     for labels in [vec![" ".to_owned()], vec!["x".repeat(101)], vec!["a\u{7}".to_owned()], many] {
         client.patch(&paths[0], &json!({ "labels": labels })).await.refused(422, "labels_invalid");
     }
-    client.get("/v1/files?metadata=project").await.refused(400, "query_invalid");
     client.get("/v1/files?label=%20").await.refused(422, "labels_invalid");
     let stranger = stack.client();
     let listed = stranger.get_after("/v1/files?label=contract", &removed).await.expect(200);

@@ -19,9 +19,11 @@ pub struct Change {
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub metadata: Option<Option<Metadata>>,
-    /// New labels, at most 50 of at most 100 characters. They replace all of the existing labels.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub labels: Option<Vec<String>>,
+    /// New labels, at most 50 of at most 100 characters, and at most 2 KiB in total. They replace all of the existing labels; `null`
+    /// removes them.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<String>>)]
+    pub labels: Option<Option<Vec<String>>>,
 }
 
 /// Query of `DELETE /v1/files/{id}`.
@@ -54,9 +56,6 @@ pub struct ListQuery {
     pub mime_type: Option<String>,
     /// Label of the files.
     pub label: Option<String>,
-    /// Metadata of the files: the name of a member, `:` and its value, such as `project:42`. The value of the member is this text, or
-    /// a number, `true` or `false` with this notation. At most 255 bytes.
-    pub metadata: Option<String>,
     /// Verdict of the last virus scan of the files. Without `status`, the list then includes files that cannot be read.
     #[param(inline)]
     pub verdict: Option<Verdict>,

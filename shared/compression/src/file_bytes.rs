@@ -16,6 +16,8 @@ use waybill_schema::{ByteRange, names};
 const FRAMES: u64 = 2 << 20;
 /// Maximum number of decompressed bytes that wait for the receiver.
 const OUTPUT_BYTES: usize = 128 << 10;
+/// Number of bytes of an object in memory that are sent at a time.
+const PIECE_BYTES: usize = 32 << 10;
 const OPERATION: &str = "reading a compressed object";
 
 type Body = BoxStream<'static, Result<Bytes, StoreError>>;
@@ -40,8 +42,7 @@ impl FileBytes {
         Self { small, ..Self::new(store) }
     }
 
-    /// Reads a whole object as it is stored: one that is not of a file, such as a preview, or a compressed one. `size_bytes` is at least
-    /// its size.
+    /// Reads a whole stored object, for example a preview or a compressed object. The object has at most `size_bytes`.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -145,14 +146,20 @@ fn part(object: Bytes, range: ByteRange) -> Result<Bytes, StoreError> {
     let position = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
     let (from, to) = (position(range.from), position(range.to));
     if from > to || to > object.len() {
-        return Err(damaged("the object is shorter than the file"));
+        let reason = "the object is shorter than the file".to_owned();
+        return Err(StoreError::Unavailable { operation: "reading an object", reason });
     }
     Ok(object.slice(from..to))
 }
 
+/// Returns a body that is sent in pieces, because a connection copies each piece.
 fn in_memory(bytes: Bytes) -> ObjectBody {
     let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-    ObjectBody { length, bytes: stream::iter([Ok(bytes)]).boxed() }
+    let pieces = stream::unfold(bytes, |mut bytes| async move {
+        let piece = bytes.split_to(bytes.len().min(PIECE_BYTES));
+        (!piece.is_empty()).then_some((Ok(piece), bytes))
+    });
+    ObjectBody { length, bytes: pieces.boxed() }
 }
 
 /// Returns the number of bytes before the table of an object.

@@ -13,8 +13,11 @@ use waybill_schema::Sha256Digest;
 /// Maximum size of an object that is kept in bytes.
 const SMALL_BYTES: u64 = 256 << 10;
 
-/// How long an object is kept. After a purge its bytes are gone within this time, and nobody can ask for them.
+/// Maximum time for which an object is sent from memory. The memory is freed with a later read.
 const KEPT_FOR: Duration = Duration::from_secs(60);
+
+/// Memory of an entry in addition to the bytes of its object.
+const ENTRY_BYTES: usize = 512;
 
 /// How long a request waits for another one that reads the same object, before it reads the object itself.
 const WAIT: Duration = Duration::from_secs(1);
@@ -31,7 +34,7 @@ pub(crate) struct SmallObjects {
 impl SmallObjects {
     /// Creates an empty cache of up to `bytes`.
     pub(crate) fn new(bytes: u64) -> Self {
-        let weight = |bytes: &Bytes| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let weight = |bytes: &Bytes| u32::try_from(bytes.len() + ENTRY_BYTES).unwrap_or(u32::MAX);
         Self {
             kept: Cache::builder(bytes).weigher(weight).time_to_live(KEPT_FOR).build(),
             reading: Cache::builder(READING).time_to_idle(KEPT_FOR).build(),
@@ -50,7 +53,7 @@ impl SmallObjects {
             return Ok(Bytes::clone(&bytes));
         }
         let turn = self.reading.get_with(&name, Mutex::default);
-        // If the other request fails or takes long, this one does not wait for all that came before.
+        // This request waits for at most [`WAIT`], and then reads the object itself.
         let turn = timeout(WAIT, turn.lock()).await;
         if turn.is_ok()
             && let Some(bytes) = self.kept.get(&name)

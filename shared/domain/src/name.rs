@@ -29,6 +29,12 @@ pub fn check(name: &str) -> Result<(), Refusal> {
     }
 }
 
+/// Returns `true` for characters that have no place in a short text: control characters, and those that break lines or change the
+/// direction of the text.
+pub(crate) fn can_disguise(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}
+
 fn problem(name: &str) -> Option<&'static str> {
     if name.chars().all(|c| c.is_whitespace() || is_mark(c)) {
         return Some("it is empty");
@@ -54,7 +60,7 @@ fn problem(name: &str) -> Option<&'static str> {
 
 /// Returns `true` for invisible marks, which control how letters join, where lines break and in which direction text
 /// runs.
-fn is_mark(c: char) -> bool {
+pub(crate) fn is_mark(c: char) -> bool {
     matches!(c, '\u{061C}' | '\u{200B}'..='\u{200F}' | '\u{2060}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
 }
 

@@ -134,6 +134,7 @@ diesel::table! {
         plain_crc32 -> Nullable<Int8>,
         upload_link_id -> Nullable<Uuid>,
         labels -> Nullable<Jsonb>,
+        terms -> Nullable<Jsonb>,
     }
 }
 

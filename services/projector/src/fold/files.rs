@@ -188,6 +188,7 @@ fn add_file(
         plain_crc32: None,
         upload_link_id: None,
         labels: None,
+        terms: None,
     });
     if added { Ok(()) } else { Err(Misfit(format!("upload {id} started twice"))) }
 }

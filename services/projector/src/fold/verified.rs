@@ -7,9 +7,9 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use waybill_domain::name;
 use waybill_domain::scan::Scans;
-use waybill_read_model::queries::{Preview, Scan};
+use waybill_read_model::queries::{Preview, Scan, term};
 use waybill_schema::events::FileEvent;
-use waybill_schema::{FileForm, FileId};
+use waybill_schema::{CompanyId, FileForm, FileId};
 
 pub(super) fn fold_file(tables: &mut Tables, id: FileId, event: &FileEvent, time: DateTime<Utc>) -> Result<(), Misfit> {
     let file = tables.files.change(id.0)?;
@@ -28,7 +28,12 @@ pub(super) fn fold_file(tables: &mut Tables, id: FileId, event: &FileEvent, time
             file.metadata = metadata(changed.metadata.as_deref())?;
             file.metadata_text.clone_from(&changed.metadata);
         }
-        FileEvent::FileLabelled(labelled) => file.labels = Some(json_of(&labelled.labels)?),
+        FileEvent::FileLabelled(labelled) => {
+            let company = CompanyId(file.company_id);
+            let terms: Vec<String> = labelled.labels.iter().map(|label| term(company, label)).collect();
+            file.labels = Some(json_of(&labelled.labels)?);
+            file.terms = if terms.is_empty() { None } else { Some(json_of(&terms)?) };
+        }
         FileEvent::FilePurged(_) => {
             file.purged_at = Some(time);
             (file.preview, file.location) = (None, None);

@@ -66,8 +66,13 @@ fn labels_are_sorted_and_recorded_once() {
     };
     refused(&["a", " "]);
     refused(&["a\nb"]);
+    refused(&["\u{200B}"]);
+    refused(&["a\u{202E}b"]);
     refused(&[&"é".repeat(101)]);
     given([]).when(set(&[&"é".repeat(100)])).then_an_event();
+    given([]).when(set(&["e\u{301}"])).then(FileLabelled { labels: vec!["é".into()] });
+    let long: Vec<String> = (0..30).map(|number| format!("{number}{}", "x".repeat(90))).collect();
+    refused(&long.iter().map(String::as_str).collect::<Vec<_>>());
     let many: Vec<String> = (0..51).map(|number| number.to_string()).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     refused(&many);

@@ -87,9 +87,9 @@ impl File {
         self.display_name.as_ref().unwrap_or(&self.original_name)
     }
 
-    /// Drops the metadata of the client and the previews. They are large, and sending the bytes does not need them.
+    /// Drops the metadata of the client, the labels and the previews. They are large, and sending the bytes does not need them.
     pub fn without_details(self) -> Self {
-        Self { metadata_text: None, preview: None, ..self }
+        Self { metadata_text: None, preview: None, labels: None, ..self }
     }
 
     /// Returns the result of removing the metadata; `None` if it was not looked at.

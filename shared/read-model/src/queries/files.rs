@@ -73,11 +73,8 @@ pub fn list_files<'a>(
         if let Some(pattern) = filter.type_pattern() {
             query = query.filter(file::mime_type.like(pattern));
         }
-        if let Some(labels) = filter.labels() {
-            query = query.filter(file::labels.contains(labels));
-        }
-        if let Some((member, other)) = filter.members() {
-            query = query.filter(file::metadata.contains(member).or(file::metadata.contains(other)));
+        if let Some(term) = filter.term(company) {
+            query = query.filter(file::terms.contains(term));
         }
         if let Some(condition) = filter.status_condition() {
             query = query.filter(sql::<Bool>(&condition.replace("f.", "file.")));
@@ -252,12 +249,8 @@ pub(super) fn shared_statement(
     if let Some(pattern) = filter.type_pattern() {
         and("f.mime_type LIKE :type", vec![("type", Bind::Text(pattern))]);
     }
-    if let Some(labels) = filter.labels() {
-        and("f.labels @> :label::jsonb", vec![("label", Bind::Text(labels.to_string()))]);
-    }
-    if let Some((member, other)) = filter.members() {
-        let binds = vec![("member", Bind::Text(member.to_string())), ("other", Bind::Text(other.to_string()))];
-        and("(f.metadata @> :member::jsonb OR f.metadata @> :other::jsonb)", binds);
+    if let Some(term) = filter.term(company) {
+        and("f.terms @> :term::jsonb", vec![("term", Bind::Text(term.to_string()))]);
     }
     if let Some(viewer) = viewer {
         let condition = format!(

@@ -3,7 +3,7 @@
 use super::Timeout;
 use serde::Serialize;
 use serde_json::{Value, json};
-use waybill_schema::{ProcessingStatus, StorageTier, UserId, Verdict};
+use waybill_schema::{CompanyId, ProcessingStatus, StorageTier, UserId, Verdict};
 
 /// Time that a search may take. It is shorter than that of other statements, because anybody can search.
 const SEARCH_TIMEOUT: Timeout = Timeout("SET LOCAL statement_timeout = '3s'");
@@ -21,8 +21,6 @@ pub struct FileFilter {
     pub mime_type: Option<String>,
     /// Only files with this label.
     pub label: Option<String>,
-    /// Only files whose metadata has a member with this name and value.
-    pub metadata: Option<(String, String)>,
     /// Only files whose last virus scan had this verdict.
     pub verdict: Option<Verdict>,
     /// Only files that have previews (`true`), or only files whose previews could not be made (`false`).
@@ -46,26 +44,16 @@ pub struct ScanFilter {
 }
 
 impl FileFilter {
-    /// Returns `true` if the filter has a name, a type, a label, metadata, a verdict, previews or a storage tier, so that the query may
-    /// read many rows for a page.
+    /// Returns `true` if the filter has a name, a type, a label, a verdict, previews or a storage tier, so that the query may read many
+    /// rows for a page.
     pub fn is_search(&self) -> bool {
-        let is_by_term = self.label.is_some() || self.metadata.is_some();
-        let is_by_text = self.folded_name.is_some() || self.mime_type.is_some() || is_by_term;
+        let is_by_text = self.folded_name.is_some() || self.mime_type.is_some() || self.label.is_some();
         is_by_text || self.verdict.is_some() || self.has_preview.is_some() || self.storage_tier.is_some()
     }
 
-    /// Returns the JSON that the labels must contain.
-    pub(super) fn labels(&self) -> Option<Value> {
-        self.label.as_ref().map(|label| json!([label]))
-    }
-
-    /// Returns the JSON of which the metadata must contain one. The value can be a text, or a number or truth value of this notation.
-    pub(super) fn members(&self) -> Option<(Value, Value)> {
-        let (name, text) = self.metadata.as_ref()?;
-        let as_text = Value::String(text.clone());
-        let scalar = serde_json::from_str(text).ok().filter(|value: &Value| value.is_number() || value.is_boolean());
-        let member = |value: Value| Value::Object([(name.clone(), value)].into_iter().collect());
-        Some((member(as_text.clone()), member(scalar.unwrap_or(as_text))))
+    /// Returns the JSON that the terms of a file with the label contain.
+    pub(super) fn term(&self, company: CompanyId) -> Option<Value> {
+        self.label.as_ref().map(|label| json!([term(company, label)]))
     }
 
     /// Returns the condition on `f` for the previews.
@@ -120,6 +108,12 @@ impl FileFilter {
             None => escaped(mime_type),
         })
     }
+}
+
+/// Returns the text with which a label is in `file.terms`. It contains the company, so that neither the cost nor the plan of a search
+/// depends on the labels of other companies.
+pub fn term(company: CompanyId, label: &str) -> String {
+    format!("{company}:{label}")
 }
 
 /// Escapes the special characters of a `LIKE` pattern.

@@ -43,7 +43,7 @@ pub use files::{
     Association, PageKey, SharedFile, SharedKey, SharedPage, count_associations, find_file, list_associations,
     list_files, list_shared,
 };
-pub use filter::{FileFilter, ScanFilter};
+pub use filter::{FileFilter, ScanFilter, term};
 pub use find_files::find_files;
 pub use history::shares_and_tokens_of;
 pub use links::{Received, UploadLink, count_links, find_link, list_links, received_with};

@@ -243,6 +243,7 @@ row! {
         plain_crc32: Option<i64>,
         upload_link_id: Option<Uuid>,
         labels: Option<serde_json::Value>,
+        terms: Option<serde_json::Value>,
     }
 }
 

@@ -54,6 +54,7 @@ pub(crate) async fn patch(
         let types = gateway.types(principal.company_id).await?;
         types.check_name(name).map_err(refused)?;
     }
+    let labels = labels.map(Option::unwrap_or_default);
     if let Some(labels) = &labels {
         label::check(labels).map_err(refused)?;
     }

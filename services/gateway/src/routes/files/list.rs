@@ -110,7 +110,7 @@ fn item_of(seen: Seen, file: File, facts: Option<&FileFacts>, association: Optio
     params(ListQuery, MinPosition),
     responses(
         (status = 200, description = "A page of files", body = FilePage),
-        (status = 429, description = "`too_many_requests`; also if two searches of the user by name or type are running"),
+        (status = 429, description = "`too_many_requests`; also if two searches of the user are running"),
         (status = 422, description = "`labels_invalid`: `label` cannot be a label"),
         (status = 404, description = "`not_found`: the chatroom or thread does not exist, or the user is not a member"),
     ),
@@ -123,18 +123,12 @@ pub(crate) async fn list(
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, Problem> {
     let query = query.into_inner();
-    let searched = [&query.name, &query.mime_type, &query.metadata];
+    let searched = [&query.name, &query.mime_type];
     if searched.into_iter().flatten().any(|text| text.len() > SEARCH_MAX_BYTES || text.contains('\0')) {
-        let text = "name, mime_type and metadata must have at most 255 bytes and no NUL character";
+        let text = "name and mime_type must have at most 255 bytes and no NUL character";
         return Err(Problem::bad_request(ErrorCode::QueryInvalid, text));
     }
     let label = query.label.map(|label| label::check(&[label])).transpose().map_err(refused)?;
-    let metadata = query.metadata.as_deref().map(|member| {
-        let text = "metadata must be the name of a member, : and its value, such as project:42";
-        let (name, value) = member.split_once(':').ok_or(text)?;
-        Ok((name.to_owned(), value.to_owned()))
-    });
-    let metadata = metadata.transpose().map_err(|text: &str| Problem::bad_request(ErrorCode::QueryInvalid, text))?;
     let place = match (query.chatroom_id, query.thread_id) {
         (None, None) => None,
         (Some(chatroom), None) => Some(Place::Chatroom(chatroom)),
@@ -155,7 +149,6 @@ pub(crate) async fn list(
         folded_name: query.name.as_deref().map(waybill_domain::name::fold),
         mime_type: query.mime_type,
         label: label.and_then(|labels| labels.into_iter().next()),
-        metadata,
         verdict: query.verdict.map(Into::into),
         storage_tier: query.storage_tier.map(Into::into),
         has_preview: query.preview.map(|preview| preview == PreviewFilter::Made),
