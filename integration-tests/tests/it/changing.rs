@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 use waybill_integration_tests::{Answer, Client, Cluster};
 use waybill_schema::Position;
-use waybill_test_kit::eventually;
+use waybill_test_kit::{eventually, eventually_within};
 
 /// Time after which a revocation has taken effect in each process.
 const EFFECTIVE: Duration = Duration::from_secs(1);
@@ -98,7 +98,7 @@ impl Scene {
     pub(crate) async fn all_have(&self, gauge: &str, value: u64) {
         for gateway in &self.cluster.gateways {
             let has = || async { (gateway.metric(gauge).await == value).then_some(()) };
-            eventually("all gateways to notice a change", has).await;
+            eventually_within(Duration::from_secs(120), "all gateways to notice a change", has).await;
         }
     }
 
