@@ -27,7 +27,7 @@ pub struct RowsState {
     pub has_parked: bool,
 }
 
-/// Returns the state of the rows of a partition; `None` if there are none.
+/// Returns the state of the rows of a partition, if it has rows.
 ///
 /// # Errors
 /// [`ReadModelError`].
