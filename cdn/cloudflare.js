@@ -11,6 +11,8 @@ export default {
     if (!name) return new Response('Forbidden\n', { status: 403, headers: { 'cache-control': 'no-store' } })
     // `cacheKey` needs the Enterprise plan. Without it, each user has an own copy.
     const cf = { cacheEverything: true, cacheKey: name, cacheTtlByStatus: { '200-206': 86400, '300-599': 0 } }
+    // A request to purge this tag, the id of the file, removes its bytes.
+    cf.cacheTags = [pathname.split('/')[3]]
     const answer = await fetch(env.ORIGIN + pathname + search, { method: request.method, headers: request.headers, cf })
     return kept(answer, pathname + search)
   },

@@ -17,7 +17,9 @@ export async function answer(request, { SecretStore }, { CacheOverride }) {
     return { cache: true }
   }
   const keyed = new Request(request, { cacheKey: name })
-  const answer = await fetch(keyed, { backend: 'waybill', cacheOverride: new CacheOverride({ afterSend }) })
+  // A request to purge this key, the id of the file, removes its bytes.
+  const cacheOverride = new CacheOverride({ afterSend, surrogateKey: pathname.split('/')[3] })
+  const answer = await fetch(keyed, { backend: 'waybill', cacheOverride })
   return kept(answer, pathname + search)
 }
 

@@ -104,6 +104,7 @@ test('cloudflare: requests', () =>
       assert.strictEqual(answer.status, cache_key ? 200 : 403, what)
       assert.strictEqual(calls.length, cache_key ? 1 : 0, what)
       if (cache_key) assert.strictEqual(calls[0][1].cf.cacheKey, cache_key)
+      if (cache_key) assert.deepStrictEqual(calls[0][1].cf.cacheTags, [url.split('/')[3]])
       browserKeeps(answer, url, cache_key)
     }
   }))
@@ -114,9 +115,9 @@ test('fastly: requests', () =>
       get = async () => ({ plaintext: () => `${lines.join('\n')}\n` })
     }
     class CacheOverride {
-      constructor({ afterSend, ...unknown }) {
+      constructor({ afterSend, surrogateKey, ...unknown }) {
         assert.deepStrictEqual(unknown, {})
-        this.afterSend = afterSend
+        Object.assign(this, { afterSend, surrogateKey })
       }
     }
     // The platform has this further property of requests.
@@ -135,6 +136,7 @@ test('fastly: requests', () =>
       browserKeeps(answer, url, cache_key)
       if (!cache_key) continue
       assert.strictEqual(calls[0][0].cacheKey, cache_key)
+      assert.strictEqual(calls[0][1].cacheOverride.surrogateKey, url.split('/')[3])
       const stored = { status: 200 }
       assert.deepStrictEqual(calls[0][1].cacheOverride.afterSend(stored), { cache: true })
       assert.ok(stored.ttl > 0)

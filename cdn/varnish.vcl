@@ -8,7 +8,19 @@ backend waybill {
     .port = "@PORT@";
 }
 
+# Machines of Waybill's role content, which has files forgotten (WAYBILL_CDN_PURGE_URL).
+acl waybill_content {
+    "@CONTENT@";
+}
+
 sub vcl_recv {
+    if (req.method == "BAN") {
+        if (client.ip !~ waybill_content || req.url !~ "^/m/[0-9a-f-]{36}/[0-9a-f-]{36}/$") {
+            return (synth(403));
+        }
+        ban("obj.http.X-Media-Path ~ ^" + req.url);
+        return (synth(200));
+    }
     if (req.restarts == 0) {
         if (req.url !~ "^/m/" || (req.method != "GET" && req.method != "HEAD")) {
             return (synth(404));
@@ -44,6 +56,7 @@ sub vcl_backend_response {
         # The answer is private for other caches, which cannot check the signature.
         set beresp.ttl = 7d;
         unset beresp.http.Vary;
+        set beresp.http.X-Media-Path = regsub(bereq.url, "\?.*$", "");
     } else {
         set beresp.ttl = 0s;
         set beresp.uncacheable = true;
@@ -64,6 +77,7 @@ sub vcl_deliver {
     } else {
         set resp.http.Cache-Control = "no-store";
     }
+    unset resp.http.X-Media-Path;
     unset resp.http.X-Varnish;
     unset resp.http.Via;
 }

@@ -83,10 +83,18 @@ impl MediaEdge {
     /// # Panics
     /// If Varnish does not start.
     pub async fn varnish(program: &str, waybill: &str) -> Self {
-        let (folder, addr) = (folder(), free_addr());
+        Self::varnish_at(free_addr(), program, waybill).await
+    }
+
+    /// Starts Varnish at this address, in front of Waybill at this URL.
+    ///
+    /// # Panics
+    /// If Varnish does not start.
+    pub async fn varnish_at(addr: SocketAddr, program: &str, waybill: &str) -> Self {
+        let folder = folder();
         let host = waybill.strip_prefix("http://").expect("Waybill has no TLS in tests");
         let (host, port) = host.split_once(':').expect("the address has a port");
-        let text = filled("varnish.vcl", &[("@HOST@", host), ("@PORT@", port)]);
+        let text = filled("varnish.vcl", &[("@HOST@", host), ("@PORT@", port), ("@CONTENT@", "127.0.0.1")]);
         let config = written(folder.path(), "varnish.vcl", &text);
         let process = Command::new(program)
             .arg("-F")

@@ -4,30 +4,6 @@ use crate::{ChatroomId, ShareId, ThreadId, UserId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Group of users that a share is for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum AccessType {
-    /// All users of the company.
-    Public,
-    /// The members of the chatroom or thread.
-    #[default]
-    Private,
-    /// Only the members that [`Permissions::users`] names.
-    Restricted,
-}
-
-impl AccessType {
-    /// Returns the name in the data model.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Public => "PUBLIC",
-            Self::Private => "PRIVATE",
-            Self::Restricted => "RESTRICTED",
-        }
-    }
-}
-
 /// Action that a share allows. Every grant also allows seeing that the file exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -19,7 +19,7 @@ pub mod subject;
 pub mod tier;
 mod values;
 
-pub use access::{AccessType, Grant, Permissions, Place, ShareBasis};
+pub use access::{Grant, Permissions, Place, ShareBasis};
 pub use envelope::{Actor, Causation, DecodeError, Envelope, Position, PositionError, Recorded, Routing};
 pub use error_code::{ErrorCode, UnknownErrorCode};
 pub use events::Event;
@@ -30,7 +30,7 @@ pub use location::{FileForm, LocationPolicy, Piece, PlainForm, Stripped};
 pub use preview::{PreviewFacts, PreviewFailure, PreviewSet, StoredVariant, Variant};
 pub use ranges::{ByteRange, RangeSet};
 pub use scan::{ScanPolicy, ScanResult, UnscannedPolicy, UnscannedReason};
-pub use status::{ProcessingStatus, SessionStatus, UnknownStatus, UploadStatus, Verdict};
+pub use status::{AccessType, ProcessingStatus, SessionStatus, UnknownName, UploadStatus, Verdict};
 pub use subject::{Entity, Partitions, Subject, SubjectError};
 pub use tier::StorageTier;
 pub use values::{Sha256Digest, Sha256DigestError, Timestamp};

@@ -20,6 +20,9 @@ pub const REPLACED_DURABLE: &str = "replaced";
 /// Durable consumer of the role `content` for archived files that somebody wants to read.
 pub const THAWS_DURABLE: &str = "thaws";
 
+/// Durable consumer of the role `content` for files that nobody may read any more.
+pub const PURGES_DURABLE: &str = "purges";
+
 /// Key-value bucket: SHA-256 midstates of uploads, one key per upload.
 pub const MIDSTATES_BUCKET: &str = "midstates";
 /// Key-value bucket: requests that carried an `Idempotency-Key`, kept for 24 hours.

@@ -1,12 +1,12 @@
-//! Statuses of the data model, with their names in JSON and in PostgreSQL.
+//! Statuses and access types of the data model, with their names in JSON and in PostgreSQL.
 
 use crate::scan::ScanResult;
 use serde::{Deserialize, Serialize};
 
-/// The text is not the name of a status.
+/// The text is not a name of the data model.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a status")]
-pub struct UnknownStatus(String);
+#[error("{0:?} is not a name of the data model")]
+pub struct UnknownName(String);
 
 /// Defines an enum whose variants have these names in JSON and in PostgreSQL.
 macro_rules! statuses {
@@ -31,12 +31,12 @@ macro_rules! statuses {
             }
 
             impl TryFrom<String> for $name {
-                type Error = UnknownStatus;
+                type Error = UnknownName;
 
-                fn try_from(text: String) -> Result<Self, UnknownStatus> {
+                fn try_from(text: String) -> Result<Self, UnknownName> {
                     match text.as_str() {
                         $($text => Ok(Self::$variant),)*
-                        _ => Err(UnknownStatus(text)),
+                        _ => Err(UnknownName(text)),
                     }
                 }
             }
@@ -91,6 +91,18 @@ statuses! {
         Failed = "FAILED",
         /// Cancelled.
         Cancelled = "CANCELLED",
+    }
+
+    /// Group of users that a share is for.
+    #[derive(Default)]
+    AccessType {
+        /// All users of the company.
+        Public = "PUBLIC",
+        /// The members of the chatroom or thread.
+        #[default]
+        Private = "PRIVATE",
+        /// Only the members that [`crate::Permissions::users`] names.
+        Restricted = "RESTRICTED",
     }
 }
 

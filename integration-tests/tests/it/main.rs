@@ -34,6 +34,7 @@ mod leaks;
 mod life;
 mod limits;
 mod links;
+mod lists;
 mod location;
 mod matrix;
 mod media;

@@ -172,6 +172,49 @@ async fn varnish_fetches_once_for_all_users_and_asks_for_each() {
     stack.finish().await;
 }
 
+/// A deleted file leaves the cache, also if the cache does not answer at first. A file that is restored is fetched again.
+#[tokio::test(flavor = "multi_thread")]
+async fn varnish_forgets_files_that_were_deleted() {
+    let addr = free_addr();
+    let args =
+        vec![format!("--cdn-purge-url=http://{addr}/m/{{company}}/{{file}}/"), "--cdn-purge-method=BAN".to_owned()];
+    let (stack, room) = site(args).await;
+    let origin = Origin::of(&stack).await;
+    let gone = post(&room, "a.png", "image/png", picture(1)).await;
+    room.anna.delete(&format!("/v1/files/{gone}")).await.expect(204);
+    let edge = MediaEdge::varnish_at(addr, &settings("WAYBILL_TEST_VARNISH"), &origin.front.url()).await;
+    let forgotten = async |count| {
+        eventually("the cache to forget", || async { (purges_done(&stack).await == count).then_some(()) }).await
+    };
+    forgotten(1).await;
+    let (file, kept) =
+        (post(&room, "b.png", "image/png", picture(2)).await, post(&room, "c.png", "image/png", picture(3)).await);
+    let at_edge = async |file: &str| url(&room.anna, file).await.replace(stack.url(), &edge.url());
+    let (first, other) = (at_edge(&file).await, at_edge(&kept).await);
+    for url in [&first, &other, &first, &other] {
+        assert_eq!(status(url).await, 200);
+    }
+    assert_eq!(origin.requests(), 2);
+    let path = format!("/v1/files/{file}");
+    room.anna.delete(&path).await.expect(204);
+    forgotten(2).await;
+    room.anna.post(&format!("{path}/restore"), &json!({})).await.expect(204);
+    eventually("the URL to be valid", || async { (status(&first).await == 200).then_some(()) }).await;
+    assert_eq!(origin.requests(), 3, "the bytes were still in the cache");
+    assert_eq!((status(&other).await, origin.requests()), (200, 3));
+    // Nobody else may empty the cache.
+    let ban = Method::from_bytes(b"BAN").unwrap();
+    assert_eq!(read(ban, &format!("{}/m/.*", edge.url()), &[]).await.status(), 403);
+    stack.finish().await;
+}
+
+/// Returns the number of files that the content delivery network has forgotten.
+async fn purges_done(stack: &Stack) -> u64 {
+    let metrics = read(Method::GET, &format!("{}/metrics", stack.url()), &[]).await.text().await.unwrap();
+    let line = metrics.lines().find_map(|line| line.strip_prefix("waybill_cdn_purges_total{result=\"done\"} "));
+    line.map_or(0, |count| count.parse().unwrap())
+}
+
 #[test]
 fn all_edges_agree_on_the_examples() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../cdn");

@@ -5,8 +5,8 @@ use serde_json::json;
 use uuid::Uuid;
 use waybill_integration_tests::Stack;
 use waybill_read_model::queries::{
-    AccessRows, FileFilter, PageKey, SharedKey, SharedPage, Wanted, access_rows, find_file, list_associations,
-    list_files, list_shared, plan_of_access, plan_of_listing, shares_and_tokens_of,
+    AccessRows, FileFilter, Order, OwnPage, SharedFile, SharedKey, SharedPage, SortBy, Wanted, access_rows, find_file,
+    list_associations, list_files, list_shared, plan_of_access, shares_and_tokens_of,
 };
 use waybill_schema::{ChatroomId, CompanyId, Place, ProcessingStatus, UploadId, UserId};
 use waybill_test_kit::eventually;
@@ -25,16 +25,20 @@ async fn id(connection: &mut AsyncPgConnection, kind: &str, number: u32) -> Uuid
     diesel::sql_query(text).get_result::<Found>(connection).await.unwrap().id
 }
 
-/// Returns the number of sequential scans of the large tables.
-async fn sequential_scans(connection: &mut AsyncPgConnection) -> i64 {
-    #[derive(diesel::QueryableByName)]
-    struct Found {
-        #[diesel(sql_type = diesel::sql_types::BigInt)]
-        scans: i64,
-    }
-    let text = "SELECT coalesce(sum(seq_scan), 0)::bigint AS scans FROM pg_stat_xact_user_tables \
+/// Numbers of sequential scans of the large tables in this transaction, and of the rows that index scans have read from them.
+#[derive(Clone, Copy, diesel::QueryableByName)]
+struct Read {
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    scans: i64,
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    rows: i64,
+}
+
+async fn read(connection: &mut AsyncPgConnection) -> Read {
+    let text = "SELECT coalesce(sum(seq_scan), 0)::bigint AS scans, coalesce(sum(idx_tup_fetch), 0)::bigint AS rows \
+                FROM pg_stat_xact_user_tables \
                 WHERE schemaname = current_schema() AND relname ~ '^(file|file_p.*|file_association|member)$'";
-    diesel::sql_query(text).get_result::<Found>(connection).await.unwrap().scans
+    diesel::sql_query(text).get_result(connection).await.unwrap()
 }
 
 /// Returns the number of rows that PostgreSQL last estimated for a table.
@@ -91,61 +95,52 @@ async fn no_query_of_a_user_reads_a_large_table_from_end_to_end() {
     let named = FileFilter { folded_name: Some("report 4007".to_owned()), ..filter.clone() };
     let own = FileFilter { uploaded_by: Some(user), ..filter.clone() };
     let wanted = Wanted { files: vec![file], chatrooms: vec![chatroom], ..Wanted::default() };
-    for (what, page) in [("first", None), ("deep", Some(50))] {
-        let after = match page {
-            None => None,
-            Some(behind) => {
-                let page = list_shared(
-                    connection,
-                    company,
-                    place,
-                    &filter,
-                    Some(user),
-                    SharedPage { after: None, limit: behind },
-                )
-                .await
-                .unwrap();
-                let last = &page.last().unwrap().association;
-                Some(SharedKey { is_pinned: last.is_pinned, created_at: last.created_at, id: last.id })
-            }
-        };
-        let plan = plan_of_listing(connection, company, place, &filter, Some(user), SharedPage { after, limit: 50 })
-            .await
-            .unwrap();
-        // Either index is fine: with so few files per chatroom both have the same cost.
-        assert!(plan.contains("idx_file_association_chatroom"), "{what}: {plan}");
-        assert!(!plan.contains("Seq Scan on file"), "{what}: {plan}");
-    }
     let plan = plan_of_access(connection, 0, company, user, &wanted).await.unwrap();
     assert!(plan.contains("idx_file_association_file_id"), "{plan}");
     assert!(!plan.contains("Seq Scan on file") && !plan.contains("Seq Scan on member"), "{plan}");
     // PostgreSQL counts the scans of the current transaction.
     let asked = connection.transaction(async |connection: &mut AsyncPgConnection| {
+        let first = SharedPage { limit: 50, ..SharedPage::default() };
         for round in 0..8 {
             // After some rounds PostgreSQL uses generic plans.
-            let page =
-                list_shared(connection, company, place, &filter, Some(user), SharedPage { after: None, limit: 50 })
-                    .await
-                    .unwrap();
+            let page = list_shared(connection, company, place, &filter, Some(user), first).await.unwrap();
             assert_eq!(page.len(), 50, "{round}");
-            assert_eq!(
-                list_shared(connection, company, place, &named, Some(user), SharedPage { after: None, limit: 50 })
-                    .await
-                    .unwrap()
-                    .len(),
-                1
-            );
+            assert_eq!(list_shared(connection, company, place, &named, Some(user), first).await.unwrap().len(), 1);
             assert_eq!(find_file(connection, company, file).await.unwrap().unwrap().id, file.0);
             assert_eq!(list_associations(connection, company, file).await.unwrap().len(), 1);
             assert_eq!(shares_and_tokens_of(connection, company, file, 10).await.unwrap().len(), 1);
             let known = AccessRows::parse(&access_rows(connection, 0, company, user, &wanted).await.unwrap()).unwrap();
             assert_eq!((known.files.len(), known.member_of_chatrooms.len()), (1, 1));
-            let mine = list_files(connection, company, &own, None, 50).await.unwrap();
-            let last = mine.last().unwrap();
-            let after = PageKey { created_at: last.created_at, id: last.id };
-            assert_eq!(list_files(connection, company, &own, Some(after), 50).await.unwrap().len(), 50);
         }
-        assert_eq!(sequential_scans(connection).await, 0);
+        // Pages need a few rows for each of their files, wherever they are and in whichever order.
+        for is_reversed in [false, true] {
+            let mut after = None;
+            for number in 0..4 {
+                let before = read(connection).await.rows;
+                let page = SharedPage { after, is_reversed, limit: 21 };
+                let page = list_shared(connection, company, place, &filter, Some(user), page).await.unwrap();
+                let rows = read(connection).await.rows - before;
+                assert!(page.len() == 21 && rows <= 210, "page {number} of a chatroom: {rows} rows for {}", page.len());
+                let SharedFile { association, .. } = page.last().unwrap();
+                let (is_pinned, created_at) = (association.is_pinned, association.created_at);
+                after = Some(SharedKey { is_pinned, created_at, id: association.id });
+            }
+        }
+        for by in [SortBy::CreatedAt, SortBy::Name, SortBy::Size] {
+            for (filter, is_ascending) in [(&own, false), (&own, true), (&filter, false), (&filter, true)] {
+                let (order, mut after) = (Order { by, is_ascending }, None);
+                for number in 0..4 {
+                    let before = read(connection).await.rows;
+                    let page = OwnPage { order, after, limit: 21 };
+                    let page = list_files(connection, company, filter, page).await.unwrap();
+                    let rows = read(connection).await.rows - before;
+                    let what = format!("page {number}, {order:?}, of {:?}", filter.uploaded_by);
+                    assert!(page.len() == 21 && rows <= 210, "{what}: {rows} rows for {}", page.len());
+                    after = page.last().map(|last| order.key_of(last));
+                }
+            }
+        }
+        assert_eq!(read(connection).await.scans, 0);
         Ok::<_, diesel::result::Error>(())
     });
     asked.await.unwrap();

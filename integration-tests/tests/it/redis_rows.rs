@@ -77,6 +77,40 @@ async fn no_answer_is_wrong_whatever_happens_to_redis() {
     scene.cluster.finish().await;
 }
 
+/// An association that expires leaves a page that is kept, also a later one, without an event.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kept_page_is_not_used_after_an_association_of_its_place_expired() {
+    let redis = RedisServer::start().await;
+    let scene = scene(&redis.addr().to_string()).await;
+    let (anna, ben) = (&scene.anna[0], &scene.ben[0]);
+    let soon = chrono::Utc::now() + chrono::Duration::seconds(12);
+    let mut last = None;
+    for (name, expires_at) in [("brief.txt", Some(soon.to_rfc3339())), ("b.txt", None), ("c.txt", None)] {
+        let file = anna.small_file(name).await.text("file_id");
+        let share = json!({ "chatroom_id": scene.room, "access_type": "PRIVATE", "expires_at": expires_at });
+        last = Some(anna.post(&format!("/v1/files/{file}/associations"), &share).await.expect(201));
+    }
+    let list = format!("/v1/files?limit=2&chatroom_id={}", scene.room);
+    let first = ben.get_after(&list, &last.unwrap()).await.expect(200);
+    let second = format!("{list}&cursor={}", first.text("next_cursor"));
+    let names = async || {
+        let page = ben.get(&second).await.expect(200);
+        let items = page.body["items"].as_array().unwrap().iter();
+        items.map(|item| item["original_name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names().await, ["brief.txt"]);
+    let before = found(&scene, 0, "shared", "process").await;
+    eventually("the page to be kept", || async {
+        assert_eq!(names().await, ["brief.txt"]);
+        (found(&scene, 0, "shared", "process").await > before).then_some(())
+    })
+    .await;
+    assert!(chrono::Utc::now() < soon, "the machine is too slow for this test");
+    eventually("the page to be empty", || async { names().await.is_empty().then_some(()) }).await;
+    assert!(chrono::Utc::now() >= soon);
+    scene.cluster.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_can_write_to_redis_can_neither_read_nor_change_rows() {
     let redis = RedisServer::start().await;

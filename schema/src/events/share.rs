@@ -3,7 +3,8 @@
 //! A file that is uploaded into a chatroom or thread is shared there from the start. No event of this module is needed
 //! for that: the event of the upload is enough. The id of that share is the id of the file.
 
-use crate::access::{AccessType, Permissions, ShareBasis};
+use crate::access::{Permissions, ShareBasis};
+use crate::status::AccessType;
 use crate::{ChatroomId, FileId, ThreadId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 

@@ -1,5 +1,6 @@
 //! Configuration of the role.
 
+use crate::purges::PurgeHook;
 use crate::settings::ContentSettings;
 use std::sync::Arc;
 use waybill_access::Access;
@@ -22,6 +23,8 @@ pub struct Config {
     pub store: Arc<dyn ObjectStore>,
     /// The bucket for archived files.
     pub cold: Option<Cold>,
+    /// The requests to a content delivery network.
+    pub purge_hook: Option<PurgeHook>,
     /// The read model.
     pub database: Database,
 }

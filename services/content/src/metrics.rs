@@ -47,6 +47,12 @@ pub(crate) static COMPRESSION_FAILURES: LazyLock<IntCounter> = LazyLock::new(|| 
     counter("waybill_compression_failures_total", "Files that could not be compressed; they are tried again")
 });
 
+/// Requests to a content delivery network, by result: `done`, `failed` (they are sent again), or `late` (not sent, because all URLs had
+/// expired).
+pub(crate) static CDN_PURGES: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counters("waybill_cdn_purges_total", "Requests to a content delivery network to forget a file", &["result"])
+});
+
 /// State of the program that makes previews.
 pub(crate) static RENDERER_UP: LazyLock<IntGauge> = LazyLock::new(|| {
     gauge("waybill_renderer_up", "1 if the program that makes previews can run with restricted rights, 0 if not")

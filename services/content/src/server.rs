@@ -41,6 +41,7 @@ impl Server {
         let partitions = config.repository.log().partitions().all();
         start_previews(&config, partitions.clone(), &mut tasks, shutdown);
         start_background(&config, partitions.clone(), &mut tasks, shutdown);
+        start_purges(&config, partitions.clone(), &mut tasks, shutdown);
         match Scanner::new(&config, Pace::new(config.settings.content_max_busy)).map(Arc::new) {
             None => tracing::info!("files are not scanned for viruses, because WAYBILL_CLAMD is not set"),
             Some(scanner) => {
@@ -77,7 +78,7 @@ impl Server {
 fn start_previews(config: &Config, partitions: Range<u32>, tasks: &mut JoinSet<()>, shutdown: &Shutdown) {
     let (nats, shutdown) = (config.nats.clone(), shutdown.clone());
     if !config.settings.previews.previews {
-        tasks.spawn(delete_consumers(nats, partitions, shutdown));
+        tasks.spawn(delete_consumers(nats, Passing::Previews, partitions, shutdown));
         return;
     }
     let previews = Arc::new(Previews::new(config, Pace::new(config.settings.content_max_busy)));
@@ -113,13 +114,31 @@ fn start_background(config: &Config, partitions: Range<u32>, tasks: &mut JoinSet
     });
 }
 
-/// Deletes the consumers again and again, because processes with previews may still end.
-async fn delete_consumers(nats: async_nats::Client, partitions: Range<u32>, shutdown: Shutdown) {
+/// Starts the requests to a content delivery network, or deletes their consumers while there is none.
+fn start_purges(config: &Config, partitions: Range<u32>, tasks: &mut JoinSet<()>, shutdown: &Shutdown) {
+    let (nats, shutdown) = (config.nats.clone(), shutdown.clone());
+    let Some(hook) = config.purge_hook.clone().map(Arc::new) else {
+        tasks.spawn(delete_consumers(nats, Passing::Purges, partitions, shutdown));
+        return;
+    };
+    let (is_on, watching) = watch::channel(true);
+    for partition in partitions {
+        tasks.spawn(consumer::run(nats.clone(), hook.clone(), partition, watching.clone(), shutdown.clone()));
+    }
+    tasks.spawn(async move {
+        shutdown.triggered().await;
+        // The consumers follow the sender.
+        drop(is_on);
+    });
+}
+
+/// Deletes consumers without a purpose again and again, because processes with older settings may still end.
+async fn delete_consumers(nats: async_nats::Client, consumer: Passing, partitions: Range<u32>, shutdown: Shutdown) {
     while !shutdown.is_triggered() {
         for partition in partitions.clone() {
-            let deleted = shutdown.unless(Reactions::delete(&nats, Passing::Previews, partition)).await;
+            let deleted = shutdown.unless(Reactions::delete(&nats, consumer, partition)).await;
             if let Some(Err(error)) = deleted {
-                tracing::warn!(partition, %error, "cannot delete the consumer for previews, which are off");
+                tracing::warn!(consumer = consumer.durable(), partition, %error, "cannot delete a consumer without a purpose");
             }
         }
         shutdown.unless(tokio::time::sleep(DELETE_EVERY)).await;

@@ -46,6 +46,9 @@ pub struct ContentSettings {
     /// Previews.
     #[command(flatten)]
     pub previews: PreviewSettings,
+    /// Requests to a content delivery network.
+    #[command(flatten)]
+    pub purges: PurgeSettings,
     /// Compress the objects of files whose bytes allow it. Set the same value for all processes with the role content
     #[arg(long, env = "WAYBILL_COMPRESSION", default_value_t = true, action = clap::ArgAction::Set)]
     pub compression: bool,
@@ -133,6 +136,25 @@ pub struct PreviewSettings {
     /// the first 64 MiB of the video. Without it, videos have no previews
     #[arg(long, env = "WAYBILL_VIDEO_PROGRAM", value_name = "PATH")]
     pub video_program: Option<PathBuf>,
+}
+
+/// Settings of the requests to a content delivery network.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Content")]
+pub struct PurgeSettings {
+    /// URL that gets a request when nobody may read a file any more, so that a content delivery network forgets its bytes. {company} and
+    /// {file} stand for the ids, here and in the body. Set the same value for all processes with the role content
+    #[arg(long, env = "WAYBILL_CDN_PURGE_URL", value_name = "URL")]
+    pub cdn_purge_url: Option<String>,
+    /// Method of these requests
+    #[arg(long, env = "WAYBILL_CDN_PURGE_METHOD", default_value = "POST", value_name = "METHOD")]
+    pub cdn_purge_method: String,
+    /// Body of these requests, usually JSON. Without it, they have none
+    #[arg(long, env = "WAYBILL_CDN_PURGE_BODY", value_name = "TEXT")]
+    pub cdn_purge_body: Option<String>,
+    /// File with the headers of these requests, one in each line, such as `Authorization: Bearer TOKEN`
+    #[arg(long, env = "WAYBILL_CDN_PURGE_HEADERS_FILE", value_name = "FILE")]
+    pub cdn_purge_headers_file: Option<PathBuf>,
 }
 
 impl PreviewSettings {

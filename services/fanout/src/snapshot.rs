@@ -165,6 +165,6 @@ async fn files(
 ) -> Result<Vec<SharedFile>, ReadModelError> {
     let filter = FileFilter { processing_status: Some(ProcessingStatus::Completed), scans, ..FileFilter::default() };
     let named = (!principal.roles.contains(&Role::Admin)).then_some(principal.user_id);
-    let page = queries::SharedPage { after: None, limit: FILES_MAX };
+    let page = queries::SharedPage { limit: FILES_MAX, ..queries::SharedPage::default() };
     queries::list_shared(connection, principal.company_id, place, &filter, named, page).await
 }

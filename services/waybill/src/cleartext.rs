@@ -5,6 +5,22 @@ use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
 use waybill_read_cache::host_in_clear;
 
+/// Checks the settings that lead to other servers, each with `true` if it leads to another machine without TLS.
+///
+/// # Errors
+/// The names of those that do, unless this is allowed.
+pub(crate) fn refuse(judged: &[(&str, bool)], is_allowed: bool) -> Result<(), String> {
+    let found: Vec<&str> = judged.iter().filter(|(_, is_clear)| *is_clear).map(|(name, _)| *name).collect();
+    if found.is_empty() || is_allowed {
+        return Ok(());
+    }
+    Err(format!(
+        "{}: Waybill would reach another machine without TLS. Use tls://, https://, rediss:// or ?sslmode=require, or set \
+         WAYBILL_ALLOW_CLEARTEXT=true if the network is trusted",
+        found.join(", ")
+    ))
+}
+
 /// Returns `true` if a list of URLs of NATS leads to another machine without TLS.
 pub(crate) fn nats(urls: &str) -> bool {
     let urls: Vec<&str> = urls.split(',').map(str::trim).collect();

@@ -65,6 +65,7 @@ impl RoleArgs {
             access: Access::new(log, database.clone(), backing::scan_rules(&self.scans)),
             store: stores.all(),
             cold: stores.cold(),
+            purge_hook: None,
             database,
         })
     }

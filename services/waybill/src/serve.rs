@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 use waybill_access::{Access, Policies};
+use waybill_content::PurgeHook;
 use waybill_domain::limits::Limits;
 use waybill_event_log::Bucket;
 use waybill_event_log::jetstream::JetStreamLog;
@@ -163,24 +164,17 @@ pub async fn start(args: ServeArgs, shutdown: &Shutdown) -> Result<Running, Comm
 fn refuse_cleartext(args: &ServeArgs) -> Result<(), CommandError> {
     let replica = args.database.database_replica_url.as_deref();
     let workers = if args.role == Role::Gateway { args.gateway.worker_urls.as_slice() } else { &[] };
+    let purges = args.content.purges.cdn_purge_url.as_deref();
     let judged = [
         ("WAYBILL_NATS_URL", cleartext::nats(&args.nats.nats_url)),
         ("WAYBILL_DATABASE_URL", cleartext::postgres(&args.database.database_url)),
         ("WAYBILL_DATABASE_REPLICA_URL", replica.is_some_and(cleartext::postgres)),
         ("WAYBILL_REDIS_URL", args.redis.redis_url.as_deref().is_some_and(cleartext::redis)),
         ("WAYBILL_S3_ENDPOINT", args.s3.s3_endpoint.as_deref().is_some_and(cleartext::http)),
+        ("WAYBILL_CDN_PURGE_URL", purges.is_some_and(cleartext::http)),
         ("WAYBILL_WORKER_URLS", workers.iter().any(|url| cleartext::http(url))),
     ];
-    let found: Vec<&str> = judged.into_iter().filter(|(_, is_clear)| *is_clear).map(|(name, _)| name).collect();
-    if found.is_empty() || args.network.allow_cleartext {
-        return Ok(());
-    }
-    let names = found.join(", ");
-    Err(format!(
-        "{names}: Waybill would reach another machine without TLS. Use tls://, https://, rediss:// or ?sslmode=require, or set \
-         WAYBILL_ALLOW_CLEARTEXT=true if the network is trusted"
-    )
-    .into())
+    Ok(cleartext::refuse(&judged, args.network.allow_cleartext)?)
 }
 
 async fn start_role(shared: &Shared) -> Result<Running, CommandError> {
@@ -207,7 +201,7 @@ async fn start_role(shared: &Shared) -> Result<Running, CommandError> {
             Ok(Running { addr: Some(addr), projector: Some(projector), tasks, ..Running::default() })
         }
         Role::Content => {
-            let content = content(shared);
+            let content = content(shared)?;
             let mut tasks = JoinSet::new();
             schedule_comparison(shared, &mut tasks);
             let addr = shared.args.content.content_addr;
@@ -242,7 +236,7 @@ async fn all(shared: &Shared) -> Result<Running, CommandError> {
         fanout: Some(fanout),
         worker: Some(worker),
         projector: Some(projector),
-        content: Some(content(shared)),
+        content: Some(content(shared)?),
         ..Running::default()
     })
 }
@@ -332,7 +326,7 @@ fn schedule_comparison(shared: &Shared, tasks: &mut JoinSet<()>) {
     tasks.spawn(schedule.run(shared.back.clone()));
 }
 
-fn content(shared: &Shared) -> waybill_content::Server {
+fn content(shared: &Shared) -> Result<waybill_content::Server, CommandError> {
     let config = waybill_content::Config {
         settings: shared.args.content.clone(),
         nats: shared.nats.clone(),
@@ -340,9 +334,10 @@ fn content(shared: &Shared) -> waybill_content::Server {
         access: shared.access.clone(),
         store: shared.stores.all(),
         cold: shared.stores.cold(),
+        purge_hook: PurgeHook::new(&shared.args.content.purges).map_err(|error| error.to_string())?,
         database: shared.database.clone(),
     };
-    waybill_content::Server::from_config(config, &shared.back)
+    Ok(waybill_content::Server::from_config(config, &shared.back))
 }
 
 async fn worker(shared: &Shared, addr: Option<SocketAddr>) -> Result<waybill_worker::Server, CommandError> {

@@ -65,6 +65,11 @@ pub struct ListQuery {
     /// Storage tier of the files.
     #[param(inline)]
     pub storage_tier: Option<StorageTier>,
+    /// Order of the files. The files of a chatroom or thread can be sorted by `created_at` only: `-created_at` lists pinned files first
+    /// and then the newest, `created_at` is the same list from its end.
+    #[serde(default)]
+    #[param(inline, required = false)]
+    pub sort: Sort,
     #[serde(default)]
     #[param(inline, required = false)]
     pub view: View,
@@ -72,6 +77,25 @@ pub struct ListQuery {
     pub cursor: Option<String>,
     /// Maximum number of files on the page: 1 to 200, 50 by default.
     pub limit: Option<u16>,
+}
+
+/// Order of a list of files; `-` before a member means from high to low. Names are compared without differences in case, by their first
+/// 128 characters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub enum Sort {
+    #[default]
+    #[serde(rename = "-created_at")]
+    Newest,
+    #[serde(rename = "created_at")]
+    Oldest,
+    #[serde(rename = "name")]
+    Name,
+    #[serde(rename = "-name")]
+    NameReversed,
+    #[serde(rename = "size_bytes")]
+    Smallest,
+    #[serde(rename = "-size_bytes")]
+    Largest,
 }
 
 /// Result of making previews.

@@ -12,6 +12,7 @@ use diesel::sql_types::{
     Array, BigInt, Bool as SqlBool, HasSqlType, Integer, Nullable, Text, Timestamptz, Untyped, Uuid as SqlUuid,
 };
 use std::io::Write;
+use std::marker::PhantomData;
 use uuid::Uuid;
 
 /// A value of a statement.
@@ -180,6 +181,11 @@ impl Statement {
         Self { pieces, binds }
     }
 
+    /// Returns the statement as one whose rows have the columns `T`, in this order.
+    pub(crate) fn typed<T>(self) -> Typed<T> {
+        Typed(self, PhantomData)
+    }
+
     /// Returns the statement that explains this one.
     pub(crate) fn explained(mut self) -> Self {
         self.pieces.insert(0, Piece::Sql("EXPLAIN ".to_owned()));
@@ -239,6 +245,25 @@ impl QueryFragment<Pg> for Statement {
         }
         Ok(())
     }
+}
+
+/// A statement whose rows have the columns `T`, in this order.
+pub(crate) struct Typed<T>(Statement, PhantomData<fn() -> T>);
+
+impl<T> QueryFragment<Pg> for Typed<T> {
+    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        self.0.walk_ast(out)
+    }
+}
+
+impl<T> QueryId for Typed<T> {
+    type QueryId = ();
+
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<T> Query for Typed<T> {
+    type SqlType = T;
 }
 
 impl QueryId for Statement {

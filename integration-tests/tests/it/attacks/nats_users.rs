@@ -176,7 +176,7 @@ async fn h4_the_role_content_publishes_only_events_of_files_and_contents_and_nob
     ] {
         refused(&backing, "content", &subject, HeaderMap::new(), Vec::new()).await;
     }
-    for consumer in ["scans", "previews", "replaced", "thaws"] {
+    for consumer in ["scans", "previews", "replaced", "thaws", "purges"] {
         let requests = ["CREATE", "DELETE", "MSG.NEXT"].map(|request| format!("CONSUMER.{request}.EVT-0.{consumer}"));
         for user in ["gateway", "worker", "projector", "fanout"] {
             requests_refused(&backing, user, &requests.each_ref().map(String::as_str)).await;

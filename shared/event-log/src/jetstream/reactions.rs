@@ -25,6 +25,9 @@ const REPLACED: &str = include_str!("../../../../nats/consumers/replaced.json");
 /// Definition of the consumer of requests for archived files.
 const THAWS: &str = include_str!("../../../../nats/consumers/thaws.json");
 
+/// Definition of the consumer of files that nobody may read any more.
+const PURGES: &str = include_str!("../../../../nats/consumers/purges.json");
+
 /// Consumer that a role creates while it has a purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Passing {
@@ -36,6 +39,8 @@ pub enum Passing {
     Replaced,
     /// Archived files that somebody wants to read.
     Thaws,
+    /// Files that nobody may read any more, for a content delivery network.
+    Purges,
 }
 
 impl Passing {
@@ -46,6 +51,7 @@ impl Passing {
             Self::Previews => names::PREVIEWS_DURABLE,
             Self::Replaced => names::REPLACED_DURABLE,
             Self::Thaws => names::THAWS_DURABLE,
+            Self::Purges => names::PURGES_DURABLE,
         }
     }
 
@@ -55,6 +61,7 @@ impl Passing {
             Self::Previews => PREVIEWS,
             Self::Replaced => REPLACED,
             Self::Thaws => THAWS,
+            Self::Purges => PURGES,
         }
     }
 }

@@ -73,6 +73,10 @@ pub struct File {
     #[serde(skip_serializing)]
     #[schema(ignore)]
     pub plain_crc32: Option<i64>,
+    /// Name as searches and orders of lists use it.
+    #[serde(skip_serializing)]
+    #[schema(ignore)]
+    pub search_name: String,
 }
 
 /// Serializes JSON text as it is, so that clients get the notation that they have sent.
@@ -142,6 +146,7 @@ struct Columns {
     labels: Option<serde_json::Value>,
     crc32: Option<i64>,
     plain_crc32: Option<i64>,
+    search_name: String,
 }
 
 /// Serializes a file with all columns, so that it can be deserialized again.

@@ -1,6 +1,7 @@
 //! Filter of a listing of files.
 
-use super::Timeout;
+use super::load::Timeout;
+use crate::statement::Bind;
 use serde::Serialize;
 use serde_json::{Value, json};
 use waybill_schema::{CompanyId, ProcessingStatus, StorageTier, UserId, Verdict};
@@ -51,41 +52,76 @@ impl FileFilter {
         is_by_text || self.verdict.is_some() || self.has_preview.is_some() || self.storage_tier.is_some()
     }
 
+    /// Adds the conditions on `file` to a statement, except the one for the uploader.
+    pub(super) fn add_to(&self, company: CompanyId, text: &mut String, binds: &mut Vec<(&'static str, Bind)>) {
+        let mut and = |condition: &str, bind: Option<(&'static str, Bind)>| {
+            text.push_str(" AND ");
+            text.push_str(condition);
+            binds.extend(bind);
+        };
+        if let Some(condition) = self.status_condition() {
+            and(&condition, None);
+        }
+        if let Some(verdict) = self.verdict {
+            and("file.scan_verdict = :verdict", Some(("verdict", Bind::Text(verdict.as_str().to_owned()))));
+        }
+        if let Some(tier) = self.storage_tier {
+            and("file.storage_tier = :tier", Some(("tier", Bind::Text(tier.as_str().to_owned()))));
+        }
+        if let Some(condition) = self.preview_condition() {
+            and(condition, None);
+        }
+        if let Some(pattern) = self.name_pattern() {
+            and("file.search_name LIKE :name", Some(("name", Bind::Text(pattern))));
+        }
+        if let Some(pattern) = self.type_pattern() {
+            and("file.mime_type LIKE :type", Some(("type", Bind::Text(pattern))));
+        }
+        if let Some(term) = self.term(company) {
+            and("file.terms @> :term::jsonb", Some(("term", Bind::Text(term.to_string()))));
+        }
+    }
+
+    /// Returns `true` if most files match, so that the first rows of an index in the order of the list make a page.
+    pub(super) fn matches_most(&self) -> bool {
+        !self.is_search() && matches!(self.processing_status, None | Some(ProcessingStatus::Completed))
+    }
+
     /// Returns the JSON that the terms of a file with the label contain.
-    pub(super) fn term(&self, company: CompanyId) -> Option<Value> {
+    fn term(&self, company: CompanyId) -> Option<Value> {
         self.label.as_ref().map(|label| json!([term(company, label)]))
     }
 
-    /// Returns the condition on `f` for the previews.
-    pub(super) fn preview_condition(&self) -> Option<&'static str> {
+    /// Returns the condition on `file` for the previews.
+    fn preview_condition(&self) -> Option<&'static str> {
         self.has_preview.map(|has_preview| match has_preview {
-            true => "f.preview->>'set' IS NOT NULL",
-            false => "f.preview->>'failure' IS NOT NULL",
+            true => "file.preview->>'set' IS NOT NULL",
+            false => "file.preview->>'failure' IS NOT NULL",
         })
     }
 
-    /// Returns the condition on `f` for the processing status, without values of the client.
-    pub(super) fn status_condition(&self) -> Option<String> {
+    /// Returns the condition on `file` for the processing status, without values of the client.
+    fn status_condition(&self) -> Option<String> {
         let status = self.processing_status?;
-        let has = format!("f.processing_status = '{}'", status.as_str());
+        let has = format!("file.processing_status = '{}'", status.as_str());
         let ScanFilter { is_on, is_required, blocks_unscanned } = self.scans;
         if !is_on {
             return Some(has);
         }
         let blocked = match blocks_unscanned {
-            true => "(f.scan_verdict IN ('INFECTED', 'UNSCANNED') AND f.released_at IS NULL)",
-            false => "(f.scan_verdict = 'INFECTED' AND f.released_at IS NULL)",
+            true => "(file.scan_verdict IN ('INFECTED', 'UNSCANNED') AND file.released_at IS NULL)",
+            false => "(file.scan_verdict = 'INFECTED' AND file.released_at IS NULL)",
         };
-        let verified = format!("f.processing_status = '{}'", ProcessingStatus::Completed.as_str());
+        let verified = format!("file.processing_status = '{}'", ProcessingStatus::Completed.as_str());
         Some(match status {
             ProcessingStatus::Pending => has,
             ProcessingStatus::Processing if is_required => {
-                format!("({has} OR ({verified} AND f.scan_verdict IS NULL))")
+                format!("({has} OR ({verified} AND file.scan_verdict IS NULL))")
             }
             ProcessingStatus::Processing => has,
             ProcessingStatus::Failed => format!("({has} OR ({verified} AND {blocked}))"),
             ProcessingStatus::Completed if is_required => {
-                format!("({has} AND f.scan_verdict IS NOT NULL AND NOT {blocked})")
+                format!("({has} AND file.scan_verdict IS NOT NULL AND NOT {blocked})")
             }
             ProcessingStatus::Completed => format!("({has} AND {blocked} IS NOT TRUE)"),
         })
@@ -97,12 +133,12 @@ impl FileFilter {
     }
 
     /// Returns the pattern for `LIKE` on the folded name.
-    pub(super) fn name_pattern(&self) -> Option<String> {
+    fn name_pattern(&self) -> Option<String> {
         self.folded_name.as_ref().map(|name| format!("%{}%", escaped(name)))
     }
 
     /// Returns the pattern for `LIKE` on the media type.
-    pub(super) fn type_pattern(&self) -> Option<String> {
+    fn type_pattern(&self) -> Option<String> {
         self.mime_type.as_ref().map(|mime_type| match mime_type.strip_suffix('*') {
             Some(prefix) => format!("{}%", escaped(prefix)),
             None => escaped(mime_type),

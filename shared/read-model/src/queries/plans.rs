@@ -1,28 +1,13 @@
 //! Query plans of the most frequent queries, for tests and operators.
 
-use super::{FileFilter, SharedPage, Wanted, access, files};
+use super::{Wanted, access};
 use crate::ReadModelError;
 use crate::statement::Statement;
 use diesel::QueryableByName;
 use diesel::sql_types::Text;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use futures_util::future::BoxFuture;
-use waybill_schema::{CompanyId, Place, UserId};
-
-/// Returns the plan of [`super::list_shared`] as lines of text.
-///
-/// # Errors
-/// [`ReadModelError`].
-pub fn plan_of_listing<'a>(
-    connection: &'a mut AsyncPgConnection,
-    company: CompanyId,
-    place: Place,
-    filter: &'a FileFilter,
-    viewer: Option<UserId>,
-    page: SharedPage,
-) -> BoxFuture<'a, Result<String, ReadModelError>> {
-    Box::pin(async move { explain(connection, files::shared_statement(company, place, filter, viewer, page)).await })
-}
+use waybill_schema::{CompanyId, UserId};
 
 /// Returns the plan of [`super::access_rows`] as lines of text.
 ///

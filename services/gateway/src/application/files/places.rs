@@ -57,7 +57,7 @@ pub(crate) async fn ids_in_place(
     check_member(gateway, &mut reading, principal, place).await?;
     let asks = viewer(principal);
     let named = (!asks.is_admin).then_some(principal.user_id);
-    let page = SharedPage { after: None, limit: i64::try_from(limit).unwrap_or(i64::MAX) };
+    let page = SharedPage { limit: i64::try_from(limit).unwrap_or(i64::MAX), ..SharedPage::default() };
     let found = shared_page(gateway, &mut reading, company, place, &filter, named, page).await?;
     // A file can be there twice.
     let (total, mut seen) = (found.len(), BTreeSet::new());

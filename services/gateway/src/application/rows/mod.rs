@@ -14,7 +14,8 @@ use waybill_access::{History, Scope};
 use waybill_http_kit::Problem;
 use waybill_read_cache::{Kept, Shelf};
 use waybill_read_model::queries::{
-    self, File, FileFilter, PageKey, RowsState, SharedFile, SharedPage, columns_of, list_files, list_shared, rows_state,
+    self, File, FileFilter, OwnPage, RowsState, SharedFile, SharedPage, SortBy, columns_of, list_files, list_shared,
+    next_expiry, rows_state,
 };
 use waybill_schema::{CompanyId, FileId, Place, Position, Timestamp, UploadId, UserId};
 
@@ -47,7 +48,7 @@ pub(crate) async fn find_file(
     Ok(file)
 }
 
-/// Returns a page of the files of a user or of the company that are not deleted, newest first.
+/// Returns a page of the files of a user or of the company, as [`list_files`] does.
 ///
 /// # Errors
 /// The problems of a query.
@@ -56,12 +57,13 @@ pub(crate) async fn own_page(
     reading: &mut Reading<'_>,
     company: CompanyId,
     filter: &FileFilter,
-    after: Option<PageKey>,
-    limit: i64,
+    page: OwnPage,
 ) -> Result<Vec<File>, Problem> {
     let user = filter.uploaded_by.filter(|_| !filter.is_search());
-    let parts = described(&(filter, after, limit));
-    let shelf = gateway.rows.as_ref().filter(|_| user.is_some() && after.is_none() && parts.is_some());
+    let parts = described(&(filter, &page));
+    // A new name can move a file from one page of an order by name to another.
+    let is_kept = user.is_some() && parts.is_some() && page.order.by == SortBy::CreatedAt;
+    let shelf = gateway.rows.as_ref().filter(|_| is_kept);
     let (shelf, parts) = (shelf.map(|rows| &rows.own), parts.unwrap_or_default());
     let row = Row { gateway, company, kind: OWN, parts: &parts };
     let scopes = |files: &Vec<File>| {
@@ -73,7 +75,7 @@ pub(crate) async fn own_page(
     }
     let state = row.state(shelf, reading).await?;
     let connection = reading.connection().await?;
-    let files = list_files(connection, company, filter, after, limit).await.or_problem("listing files")?;
+    let files = list_files(connection, company, filter, page).await.or_problem("listing files")?;
     if let (Some(shelf), Some(state)) = (shelf, state)
         && let Ok(columns) = columns_of(&files)
     {
@@ -95,10 +97,8 @@ pub(crate) async fn shared_page(
     viewer: Option<UserId>,
     page: SharedPage,
 ) -> Result<Vec<SharedFile>, Problem> {
-    let parts = described(&(place, filter, viewer, page.limit));
-    // A later page can depend on the expiry of an association that is on an earlier one.
-    let is_kept = !filter.is_search() && page.after.is_none() && parts.is_some();
-    let shelf = gateway.rows.as_ref().filter(|_| is_kept).map(|rows| &rows.shared);
+    let parts = described(&(place, filter, viewer, page));
+    let shelf = gateway.rows.as_ref().filter(|_| !filter.is_search() && parts.is_some()).map(|rows| &rows.shared);
     let parts = parts.unwrap_or_default();
     let row = Row { gateway, company, kind: SHARED, parts: &parts };
     let scopes = |files: &Vec<SharedFile>| {
@@ -110,13 +110,16 @@ pub(crate) async fn shared_page(
     }
     let state = row.state(shelf, reading).await?;
     let connection = reading.connection().await?;
+    // Associations expire without an event, and one on an earlier page can hide a file of this page.
+    let until = match &state {
+        None => None,
+        Some(_) => next_expiry(connection, company, place).await.or_problem("searching for the next expiry")?,
+    };
     let found = list_shared(connection, company, place, filter, viewer, page).await.or_problem("listing files")?;
     if let (Some(shelf), Some(state)) = (shelf, state)
         && let Ok(columns) = serde_json::to_vec(&found)
     {
-        // Associations expire without an event.
-        let expiries = found.iter().filter_map(|shared| shared.association.expires_at);
-        let until = expiries.min().map(|at| Timestamp(at.timestamp_millis()));
+        let until = until.map(|at| Timestamp(at.timestamp_millis()));
         row.keep(shelf, state, until, found.clone(), &columns);
     }
     Ok(found)

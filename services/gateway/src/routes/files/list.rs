@@ -11,19 +11,19 @@ use crate::http::problems::OrProblem;
 use crate::http::response::private;
 use crate::routes::files::{shown, shown_type};
 use actix_web::{HttpRequest, HttpResponse, get, web};
-use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tokio::time::Instant;
 use utoipa::ToSchema;
-use uuid::Uuid;
 use waybill_access::scan_filter;
-use waybill_api::files::{ListQuery, Listed, PreviewFilter, ProcessingStatus, View};
+use waybill_api::files::{ListQuery, Listed, PreviewFilter, ProcessingStatus, Sort, View};
 use waybill_data_plane::refused;
 use waybill_domain::access::{FileFacts, ShownShare, Viewer};
 use waybill_domain::label;
 use waybill_http_kit::{Principal, Problem, RequestId};
-use waybill_read_model::queries::{Association, File, FileFilter, PageKey, SharedFile, SharedKey, SharedPage};
+use waybill_read_model::queries::{
+    Association, File, FileFilter, ListKey, Order, OwnPage, SharedFile, SharedKey, SharedPage, SortBy,
+};
 use waybill_schema::ErrorCode;
 use waybill_schema::{Place, ShareId, UploadId};
 use waybill_service_kit::now;
@@ -43,8 +43,10 @@ const POINTS_PER_MS: u32 = 2;
 /// Position in a list after which the next page begins. A cursor is valid only for the list that returned it.
 #[derive(Serialize, Deserialize)]
 enum Cursor {
-    Own { created_at: DateTime<Utc>, id: Uuid },
-    Shared { place: Place, is_pinned: bool, created_at: DateTime<Utc>, id: Uuid },
+    /// In a list of a user or of a company.
+    Sorted { order: Order, after: ListKey },
+    /// In the list of a chatroom or thread.
+    Shared { place: Place, is_reversed: bool, after: SharedKey },
 }
 
 /// File in a list. In a chatroom or thread it has the association through which the user sees it.
@@ -101,7 +103,7 @@ fn item_of(seen: Seen, file: File, facts: Option<&FileFacts>, association: Optio
 
 /// Lists files
 ///
-/// Without a chatroom or thread, users get their own files and admins get all files of the company. Files are sorted
+/// Without a chatroom or thread, users get their own files and admins get all files of the company. By default, files are sorted
 /// from newest to oldest; in a chatroom or thread, pinned files come first.
 #[utoipa::path(
     tag = "files",
@@ -155,7 +157,11 @@ pub(crate) async fn list(
         scans: scan_filter(rules),
     };
     let searching = if filter.is_search() { Some(gateway.searches.begin(&principal).await?) } else { None };
-    let page = PageRequest { after, limit, view: query.view };
+    let page = PageRequest { order: order_of(query.sort), after, limit, view: query.view };
+    if place.is_some() && page.order.by != SortBy::CreatedAt {
+        let text = "the files of a chatroom or thread can be sorted by created_at only";
+        return Err(Problem::bad_request(ErrorCode::QueryInvalid, text));
+    }
     let began = Instant::now();
     let page = match place {
         None => own_page(&request, &principal, &gateway, &filter, page).await,
@@ -176,8 +182,22 @@ fn points_of(search: Duration) -> u32 {
     u32::try_from(search.as_millis()).unwrap_or(u32::MAX).saturating_mul(POINTS_PER_MS)
 }
 
+/// Returns the order that a client asks for.
+fn order_of(sort: Sort) -> Order {
+    let (by, is_ascending) = match sort {
+        Sort::Newest => (SortBy::CreatedAt, false),
+        Sort::Oldest => (SortBy::CreatedAt, true),
+        Sort::Name => (SortBy::Name, true),
+        Sort::NameReversed => (SortBy::Name, false),
+        Sort::Smallest => (SortBy::Size, true),
+        Sort::Largest => (SortBy::Size, false),
+    };
+    Order { by, is_ascending }
+}
+
 /// Page that a client asks for.
 struct PageRequest {
+    order: Order,
     /// End of the previous page.
     after: Option<Cursor>,
     /// Maximum number of files.
@@ -215,15 +235,16 @@ async fn own_page(
     filter: &FileFilter,
     page: PageRequest,
 ) -> Result<Page, Problem> {
-    let PageRequest { after, limit, view } = page;
+    let PageRequest { order, after, limit, view } = page;
     let after = match after {
         None => None,
-        Some(Cursor::Own { created_at, id }) => Some(PageKey { created_at, id }),
-        Some(Cursor::Shared { .. }) => return Err(foreign_cursor()),
+        Some(Cursor::Sorted { order: of, after }) if of == order => Some(after),
+        Some(_) => return Err(foreign_cursor()),
     };
     let mut reading = gateway.positions.reading(request, None)?;
-    let mut files = rows::own_page(gateway, &mut reading, principal.company_id, filter, after, rows_for(limit)).await?;
-    let next = cut(&mut files, limit).map(|last| Cursor::Own { created_at: last.created_at, id: last.id });
+    let page = OwnPage { order, after, limit: rows_for(limit) };
+    let mut files = rows::own_page(gateway, &mut reading, principal.company_id, filter, page).await?;
+    let next = cut(&mut files, limit).map(|last| Cursor::Sorted { order, after: order.key_of(last) });
     let facts = facts_of(gateway, &mut reading, principal, files.iter().map(|file| UploadId(file.id))).await?;
     // The tables may still contain files that were deleted recently.
     let gone = |file: &File| facts.get(&UploadId(file.id)).is_some_and(|facts| facts.is_deleted || facts.is_purged);
@@ -244,11 +265,12 @@ async fn shared_page(
     filter: &FileFilter,
     page: PageRequest,
 ) -> Result<Page, Problem> {
-    let PageRequest { after, limit, view } = page;
+    let PageRequest { order, after, limit, view } = page;
+    let is_reversed = order.is_ascending;
     let after = match after {
         None => None,
-        Some(Cursor::Shared { place: of, is_pinned, created_at, id }) if of == place => {
-            Some(SharedKey { is_pinned, created_at, id })
+        Some(Cursor::Shared { place: of, is_reversed: in_order, after }) if of == place && in_order == is_reversed => {
+            Some(after)
         }
         Some(_) => return Err(foreign_cursor()),
     };
@@ -256,14 +278,12 @@ async fn shared_page(
     check_member(gateway, &mut reading, principal, place).await?;
     let asks = viewer(principal);
     let named = (!asks.is_admin).then_some(principal.user_id);
-    let page = SharedPage { after, limit: rows_for(limit) };
+    let page = SharedPage { after, is_reversed, limit: rows_for(limit) };
     let company = principal.company_id;
     let mut found = rows::shared_page(gateway, &mut reading, company, place, filter, named, page).await?;
-    let next = cut(&mut found, limit).map(|SharedFile { association, .. }| Cursor::Shared {
-        place,
-        is_pinned: association.is_pinned,
-        created_at: association.created_at,
-        id: association.id,
+    let next = cut(&mut found, limit).map(|SharedFile { association, .. }| {
+        let Association { is_pinned, created_at, id, .. } = *association;
+        Cursor::Shared { place, is_reversed, after: SharedKey { is_pinned, created_at, id } }
     });
     let ids = found.iter().map(|shared| UploadId(shared.file.id));
     let facts = facts_of(gateway, &mut reading, principal, ids).await?;

@@ -1,0 +1,32 @@
+//! Loading of the rows of queries whose plans depend on their values.
+
+use crate::ReadModelError;
+use diesel_async::methods::LoadQuery;
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+
+/// Statement that limits the time of the other statements of a transaction.
+#[derive(Clone, Copy)]
+pub(super) struct Timeout(pub(super) &'static str);
+
+/// Loads the rows of a query with a plan for its values, because the best plan of a listing depends on them.
+pub(super) async fn load_for_values<'query, Q, R>(
+    connection: &mut AsyncPgConnection,
+    query: Q,
+    timeout: Option<Timeout>,
+    operation: &'static str,
+) -> Result<Vec<R>, ReadModelError>
+where
+    Q: LoadQuery<'query, AsyncPgConnection, R> + Send + 'query,
+    R: Send + 'query,
+{
+    connection
+        .transaction(async |connection: &mut AsyncPgConnection| {
+            let failed = ReadModelError::query(operation);
+            connection.batch_execute("SET LOCAL plan_cache_mode = force_custom_plan").await.map_err(&failed)?;
+            if let Some(Timeout(text)) = timeout {
+                connection.batch_execute(text).await.map_err(&failed)?;
+            }
+            query.load(connection).await.map_err(&failed)
+        })
+        .await
+}
