@@ -23,7 +23,7 @@ use waybill_projector::verify;
 use waybill_read_model::{Database, Rights, projection};
 use waybill_schema::{CompanyId, Entity, Event, Subject, UserId, names};
 use waybill_service_kit::{Secrets, now};
-use waybill_test_kit::{NatsServer, TestBucket, TestDatabase, eventually, nats_password, settings};
+use waybill_test_kit::{METADATA_KEYS, NatsServer, TestBucket, TestDatabase, eventually, nats_password, settings};
 
 const SECRET: &str = "a secret that only the tests know.....";
 const AUDIT_SECRET: &str = "a secret for audit exports in tests...";
@@ -197,6 +197,7 @@ impl Backing {
             format!("--nats-password={}", nats_password(user)),
             format!("--partitions={}", self.log.partitions().count()),
             format!("--database-url={database}"),
+            format!("--metadata-keys={METADATA_KEYS}"),
             format!("--s3-endpoint={}", config.endpoint.as_deref().unwrap_or_default()),
             format!("--s3-bucket={}", config.bucket),
             format!("--s3-access-key-id={key_id}"),
@@ -408,7 +409,7 @@ pub fn authenticator(secret: &str, issuer: &str, audience: &str) -> Authenticato
 /// Filters the arguments of a role that name NATS and PostgreSQL, for commands that take no others. With `store` also
 /// those of the object store.
 pub fn servers_in(arguments: &[String], store: bool) -> Vec<String> {
-    let mut wanted = vec!["--nats-", "--partitions", "--database-url"];
+    let mut wanted = vec!["--nats-", "--partitions", "--database-url", "--metadata-keys"];
     wanted.extend(store.then_some("--s3-"));
     arguments.iter().filter(|argument| wanted.iter().any(|name| argument.starts_with(name))).cloned().collect()
 }

@@ -60,6 +60,52 @@ async fn files_of_a_user_and_of_a_company_are_sorted_by_time_name_and_size() {
     stack.finish().await;
 }
 
+/// Files are found by declared metadata, as it was sent with the upload or changed later, together with labels.
+#[tokio::test(flavor = "multi_thread")]
+async fn files_are_found_by_declared_metadata() {
+    let stack = Stack::start().await;
+    let client = stack.client();
+    let mut paths = Vec::new();
+    for (name, metadata) in [
+        ("a.txt", json!({ "case_no": 4711, "project": "north: 1", "color": "red" })),
+        ("b.txt", json!({ "case_no": "4711", "project": ["south", "west"] })),
+        ("c.txt", json!({ "case_no": "4711 b", "project": "x".repeat(101) })),
+        ("d.txt", json!(null)),
+    ] {
+        let started = client.start_with(5, json!({ "name": name, "metadata": metadata })).await.expect(201);
+        let upload = started.text("upload_id");
+        client.put_chunk(&upload, 0, "hello").await.expect(200);
+        client.complete(&upload, &json!({})).await.expect(200);
+        paths.push(format!("/v1/files/{upload}"));
+    }
+    let label = client.patch(&paths[1], &json!({ "labels": ["signed"] })).await.expect(204);
+    let found = async |query: &str, after: &Answer| names(&client, &format!("sort=name&{query}"), after).await;
+    for (query, expected) in [
+        ("metadata=case_no:4711", vec!["a.txt", "b.txt"]),
+        ("metadata=case_no:4711&label=signed", vec!["b.txt"]),
+        ("metadata=case_no:4711&name=a", vec!["a.txt"]),
+        ("metadata=project:west", vec!["b.txt"]),
+        ("metadata=project:north:%201", vec!["a.txt"]),
+        ("metadata=project:", vec![]),
+    ] {
+        assert_eq!(found(query, &label).await, expected, "{query}");
+    }
+    let long = "x".repeat(101);
+    assert_eq!(found(&format!("metadata=project:{long}"), &label).await, Vec::<String>::new());
+    // A change of the metadata replaces its terms, and keeps those of the labels.
+    let changed = client.patch(&paths[1], &json!({ "metadata": { "case_no": 12 } })).await.expect(204);
+    assert_eq!(found("metadata=case_no:4711", &changed).await, ["a.txt"]);
+    assert_eq!(found("metadata=case_no:12&label=signed", &changed).await, ["b.txt"]);
+    let removed = client.patch(&paths[1], &json!({ "metadata": null })).await.expect(204);
+    assert_eq!(found("metadata=case_no:12", &removed).await, Vec::<String>::new());
+    assert_eq!(found("label=signed", &removed).await, ["b.txt"]);
+    for refused in ["color:red", "case_no", "project:%00", ":"] {
+        client.get(&format!("/v1/files?metadata={refused}")).await.refused(400, "query_invalid");
+    }
+    assert_eq!(names(&stack.client(), "metadata=case_no:4711", &removed).await, Vec::<String>::new());
+    stack.finish().await;
+}
+
 /// The list of a chatroom can be read from its end.
 #[tokio::test(flavor = "multi_thread")]
 async fn files_of_a_chatroom_are_listed_from_both_ends() {

@@ -102,6 +102,7 @@ impl Fanout {
             url: "postgres://nobody@127.0.0.1:1/nothing".to_owned(),
             schema: "nothing".parse().unwrap(),
             pool_size: 1,
+            metadata_keys: waybill_read_model::MetadataKeys::default(),
         };
         let database = Database::new(config).unwrap();
         let shutdown = Shutdown::new();

@@ -44,7 +44,7 @@ pub(crate) async fn fold(
     let mut folder = Folder {
         database: database.clone(),
         epoch: epoch.to_owned(),
-        tables: AllTables::default(),
+        tables: AllTables::new(database.metadata_keys()),
         is_all: from.seq == 0,
         rows: ROWS / at_once.max(1),
     };
@@ -161,7 +161,7 @@ impl Folder {
         let (sender, told) = oneshot::channel();
         // If the writing task has stopped, the next batch is not needed either.
         if steps.send(Step::Tell(sender)).await.is_ok() && told.await.is_ok() {
-            self.tables = AllTables::default();
+            self.tables = AllTables::new(self.database.metadata_keys());
             self.is_all = false;
         }
         Ok(())

@@ -9,7 +9,7 @@ use std::ops::DerefMut;
 use waybill_event_log::{ReadError, Stored};
 use waybill_read_model::projection::{self, Checkpoint, ParkedEvent};
 use waybill_read_model::rows::{Key, Row, Write, load};
-use waybill_read_model::{Database, ReadModelError, with_tables};
+use waybill_read_model::{Database, MetadataKeys, ReadModelError, with_tables};
 use waybill_schema::Subject;
 
 /// Reason why events could not be folded.
@@ -88,12 +88,12 @@ async fn try_once(
 ) -> Result<Checkpoint, Refused> {
     let to = batch.last().map_or_else(|| from.clone(), |last| checkpoint_at(epoch, last));
     let mut connection = writing.database.connection().await?;
-    let advanced = to.clone();
+    let (advanced, keys) = (to.clone(), writing.database.metadata_keys());
     let parked = connection
         .deref_mut()
         .transaction(async |connection: &mut AsyncPgConnection| {
             projection::advance(connection, partition, from, &advanced).await?;
-            let (tables, parked) = fold(connection, batch, park).await?;
+            let (tables, parked) = fold(connection, batch, park, keys).await?;
             write(connection, &writes(&tables)?, writing.is_to_tell).await?;
             projection::park(connection, partition, &parked).await?;
             Ok::<_, Refused>(parked)
@@ -117,10 +117,11 @@ async fn fold(
     connection: &mut AsyncPgConnection,
     batch: &[Stored],
     park: Option<&str>,
+    keys: &MetadataKeys,
 ) -> Result<(AllTables, Vec<ParkedEvent>), Refused> {
     let readable = batch.iter().filter_map(|stored| stored.event.as_ref().ok());
     let aggregates: Vec<String> = readable.map(|recorded| aggregate_key(&recorded.subject)).collect();
-    let mut tables = AllTables::default();
+    let mut tables = AllTables::new(keys);
     let mut touched = Touched::by(batch);
     if park.is_some() {
         // A parked event changes only the row that records its position.

@@ -123,7 +123,7 @@ async fn try_to_fold(
         .transaction(async |connection: &mut AsyncPgConnection| {
             // This locks the checkpoint, so no projector folds the partition at the same time.
             projection::advance(connection, partition, at, at).await?;
-            let (mut touched, mut tables) = (Touched::default(), AllTables::default());
+            let (mut touched, mut tables) = (Touched::default(), AllTables::new(database.metadata_keys()));
             events.iter().for_each(|recorded| touched.add(recorded));
             load_missing(connection, &touched, &mut tables).await?;
             for recorded in events {

@@ -193,10 +193,13 @@ pub(crate) fn read_cache(redis: Arc<Redis>, secrets: &GatewaySecrets) -> Result<
 }
 
 fn database_at(settings: &DatabaseSettings, url: &str) -> Result<Database, CommandError> {
+    let metadata_keys = settings.metadata_keys.as_deref().unwrap_or_default().parse();
+    let metadata_keys = metadata_keys.map_err(|error| format!("WAYBILL_METADATA_KEYS: {error}"))?;
     Ok(Database::new(DatabaseConfig {
         url: url.to_owned(),
         schema: settings.database_schema.parse().map_err(|error| format!("WAYBILL_DATABASE_SCHEMA: {error}"))?,
         pool_size: settings.database_pool_size,
+        metadata_keys,
     })?)
 }
 

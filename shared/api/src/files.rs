@@ -56,6 +56,9 @@ pub struct ListQuery {
     pub mime_type: Option<String>,
     /// Label of the files.
     pub label: Option<String>,
+    /// Declared metadata key (`WAYBILL_METADATA_KEYS`) and value of the files: `KEY:VALUE`. Texts of up to 100 characters, numbers and
+    /// truth values are found, also in an array.
+    pub metadata: Option<String>,
     /// Verdict of the last virus scan of the files. Without `status`, the list then includes files that cannot be read.
     #[param(inline)]
     pub verdict: Option<Verdict>,

@@ -1,5 +1,6 @@
 //! Connections, schemas and migrations of PostgreSQL.
 
+use crate::terms::MetadataKeys;
 use crate::{MIGRATIONS, ReadModelError};
 use deadpool::managed::QueueMode;
 use diesel::migration::MigrationSource;
@@ -68,6 +69,8 @@ pub struct DatabaseConfig {
     pub schema: SchemaName,
     /// Maximum number of connections.
     pub pool_size: usize,
+    /// Metadata keys by which files are found.
+    pub metadata_keys: MetadataKeys,
 }
 
 /// A connection of the pool. Dropping it returns it to the pool.
@@ -174,6 +177,11 @@ impl Database {
     /// Returns the maximum number of connections.
     pub fn pool_size(&self) -> usize {
         self.config.pool_size
+    }
+
+    /// Returns the metadata keys by which files are found.
+    pub fn metadata_keys(&self) -> &MetadataKeys {
+        &self.config.metadata_keys
     }
 
     /// Returns the schema of the tables.

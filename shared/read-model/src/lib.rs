@@ -17,6 +17,7 @@ mod schema;
 mod statement;
 pub mod statistics;
 pub mod swap;
+mod terms;
 mod users;
 
 use diesel::migration::MigrationSource;
@@ -26,6 +27,7 @@ use std::sync::LazyLock;
 pub use database::{Connection, Database, DatabaseConfig, Inspection, SchemaName, SchemaNameError};
 pub use digest::{TableDigest, digests};
 pub use error::ReadModelError;
+pub use terms::{MetadataKeys, MetadataKeysError};
 pub use users::{DatabaseUser, Rights};
 
 /// The migrations of the read model.

@@ -100,6 +100,10 @@ pub struct DatabaseSettings {
     /// Maximum number of connections to PostgreSQL per pool
     #[arg(long, env = "WAYBILL_DATABASE_POOL_SIZE", default_value_t = 16)]
     pub database_pool_size: usize,
+    /// Metadata keys by which files are found, separated by commas. Set the same value for all processes. After a change, run
+    /// `waybill replay --swap`, so that older files are found by the new keys
+    #[arg(long, env = "WAYBILL_METADATA_KEYS", value_name = "KEYS")]
+    pub metadata_keys: Option<String>,
 }
 
 /// Address of Redis.

@@ -11,6 +11,9 @@ const READER: &str = "waybill_test_reader";
 /// User of projectors and of all roles together.
 const WRITER: &str = "waybill_test_writer";
 
+/// Metadata keys by which files are found in tests.
+pub const METADATA_KEYS: &str = "case_no,project";
+
 /// Password of both users.
 const PASSWORD: &str = "waybill";
 
@@ -83,7 +86,9 @@ impl TestDatabase {
     /// Panics if `schema` is not a valid schema name.
     pub fn database(&self, schema: &str) -> Database {
         let schema = schema.parse().expect("a valid schema name");
-        Database::new(DatabaseConfig { url: self.url.clone(), schema, pool_size: 4 }).expect("a pool can be created")
+        let metadata_keys = METADATA_KEYS.parse().expect("valid keys");
+        let config = DatabaseConfig { url: self.url.clone(), schema, pool_size: 4, metadata_keys };
+        Database::new(config).expect("a pool can be created")
     }
 
     /// Removes the database, even if clients are connected to it.

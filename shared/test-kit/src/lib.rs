@@ -14,7 +14,7 @@ mod store;
 mod wait;
 
 pub use clamd::{ClamdServer, MARKER, eicar};
-pub use database::TestDatabase;
+pub use database::{METADATA_KEYS, TestDatabase};
 pub use moto::MotoServer;
 pub use nats::{NatsServer, nats_password};
 pub use signal::signal;

@@ -9,15 +9,17 @@ use chrono::{DateTime, Utc};
 use waybill_domain::grid::PartGrid;
 use waybill_domain::progress::{Progress, Speed};
 use waybill_domain::{media_type, name};
+use waybill_read_model::MetadataKeys;
 use waybill_read_model::rows::{FileRow, UploadProgressRow};
 use waybill_schema::events::{ChunkUploaded, FileUploaded, UploadDescription, UploadEvent, UploadKind};
-use waybill_schema::{ByteRange, ProcessingStatus, RangeSet, Recorded, StorageTier, UploadId, UploadStatus};
+use waybill_schema::{ByteRange, CompanyId, ProcessingStatus, RangeSet, Recorded, StorageTier, UploadId, UploadStatus};
 
 pub(super) fn fold_upload(
     tables: &mut Tables,
     id: UploadId,
     event: &UploadEvent,
     recorded: &Recorded,
+    keys: &MetadataKeys,
 ) -> Result<(), Misfit> {
     let time = time_of(recorded.envelope.time);
     let seq = big(recorded.position.seq);
@@ -32,7 +34,9 @@ pub(super) fn fold_upload(
     match event {
         UploadEvent::UploadStarted(upload) => {
             start(tables, id, &upload.started, upload.length_deferred, time, seq)?;
-            tables.files.change(id.0)?.upload_link_id = upload.link_id.map(|link| link.0);
+            let file = tables.files.change(id.0)?;
+            file.upload_link_id = upload.link_id.map(|link| link.0);
+            find_by_terms(file, keys);
             shares::of_upload(tables, id, &upload.started, recorded)
         }
         UploadEvent::UploadLengthSet(set) => set_length(tables, id, set.size_bytes, time, seq),
@@ -42,6 +46,7 @@ pub(super) fn fold_upload(
         }
         UploadEvent::FileUploaded(uploaded) => {
             upload_whole(tables, id, uploaded, time, seq)?;
+            find_by_terms(tables.files.change(id.0)?, keys);
             shares::of_upload(tables, id, &uploaded.started, recorded)
         }
         // Bytes that arrive after the end of the upload are not part of the file.
@@ -191,6 +196,11 @@ fn add_file(
         terms: None,
     });
     if added { Ok(()) } else { Err(Misfit(format!("upload {id} started twice"))) }
+}
+
+/// Sets the terms by which a file is found to its labels and declared metadata.
+pub(super) fn find_by_terms(file: &mut FileRow, keys: &MetadataKeys) {
+    file.terms = keys.terms_of(CompanyId(file.company_id), file.labels.as_ref(), file.metadata_text.as_deref());
 }
 
 /// Sets the media type from the content if neither the client nor the file name gave one.

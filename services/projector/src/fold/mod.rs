@@ -29,6 +29,7 @@ use misfit::Misfit;
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 use waybill_event_log::Stored;
+use waybill_read_model::MetadataKeys;
 use waybill_read_model::blocks::bit_of;
 use waybill_read_model::rows::{EventPositionsRow, Key, Row};
 use waybill_schema::{Entity, Event, Recorded};
@@ -40,9 +41,16 @@ pub(crate) struct AllTables {
     of: BTreeMap<Uuid, Tables>,
     /// Companies with unwritten changes.
     unwritten: BTreeSet<Uuid>,
+    /// Metadata keys by which files are found.
+    metadata_keys: MetadataKeys,
 }
 
 impl AllTables {
+    /// Returns no rows. Files are found by these metadata keys.
+    pub(crate) fn new(metadata_keys: &MetadataKeys) -> Self {
+        Self { metadata_keys: metadata_keys.clone(), ..Self::default() }
+    }
+
     /// Adds loaded rows to the table that `of` selects.
     pub(crate) fn extend<R: Row>(&mut self, rows: Vec<R>, of: fn(&mut Tables) -> &mut Rows<R>) {
         for row in rows {
@@ -110,21 +118,21 @@ impl AllTables {
     pub(crate) fn fold(&mut self, recorded: &Recorded) -> Result<(), Misfit> {
         let company = recorded.subject.company.0;
         self.unwritten.insert(company);
-        fold(self.of.entry(company).or_default(), recorded)
+        fold(self.of.entry(company).or_default(), recorded, &self.metadata_keys)
     }
 }
 
 /// Folds one event with the fold of its aggregate.
-fn fold(tables: &mut Tables, recorded: &Recorded) -> Result<(), Misfit> {
+fn fold(tables: &mut Tables, recorded: &Recorded, keys: &MetadataKeys) -> Result<(), Misfit> {
     let company_id = recorded.subject.company.0;
     let time = time_of(recorded.envelope.time);
     match (&recorded.event, recorded.subject.aggregate) {
-        (Event::Upload(event), Entity::UploadChunks(id)) => files::fold_upload(tables, id, event, recorded),
+        (Event::Upload(event), Entity::UploadChunks(id)) => files::fold_upload(tables, id, event, recorded, keys),
         (Event::Upload(event), Entity::UploadLifecycle(id)) => {
-            totals::follow(tables, company_id, id.0, |tables| files::fold_upload(tables, id, event, recorded))
+            totals::follow(tables, company_id, id.0, |tables| files::fold_upload(tables, id, event, recorded, keys))
         }
         (Event::File(event), Entity::File(id)) => {
-            totals::follow(tables, company_id, id.0, |tables| verified::fold_file(tables, id, event, time))
+            totals::follow(tables, company_id, id.0, |tables| verified::fold_file(tables, id, event, time, keys))
         }
         (Event::Session(event), Entity::Session(id)) => sessions::fold(tables, id, event, company_id, time),
         (Event::Quota(event), Entity::Quota) => quota::fold(tables, recorded.subject.company, event, time),

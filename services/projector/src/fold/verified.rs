@@ -1,17 +1,25 @@
 //! Folds events of verified files into `file`.
 
 use super::convert::metadata;
+use super::files::find_by_terms;
 use super::misfit::Misfit;
 use super::tables::Tables;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use waybill_domain::name;
 use waybill_domain::scan::Scans;
-use waybill_read_model::queries::{Preview, Scan, term};
+use waybill_read_model::MetadataKeys;
+use waybill_read_model::queries::{Preview, Scan};
 use waybill_schema::events::FileEvent;
-use waybill_schema::{CompanyId, FileForm, FileId};
+use waybill_schema::{FileForm, FileId};
 
-pub(super) fn fold_file(tables: &mut Tables, id: FileId, event: &FileEvent, time: DateTime<Utc>) -> Result<(), Misfit> {
+pub(super) fn fold_file(
+    tables: &mut Tables,
+    id: FileId,
+    event: &FileEvent,
+    time: DateTime<Utc>,
+    keys: &MetadataKeys,
+) -> Result<(), Misfit> {
     let file = tables.files.change(id.0)?;
     file.updated_at = time;
     match event {
@@ -27,12 +35,11 @@ pub(super) fn fold_file(tables: &mut Tables, id: FileId, event: &FileEvent, time
         FileEvent::FileMetadataChanged(changed) => {
             file.metadata = metadata(changed.metadata.as_deref())?;
             file.metadata_text.clone_from(&changed.metadata);
+            find_by_terms(file, keys);
         }
         FileEvent::FileLabelled(labelled) => {
-            let company = CompanyId(file.company_id);
-            let terms: Vec<String> = labelled.labels.iter().map(|label| term(company, label)).collect();
             file.labels = Some(json_of(&labelled.labels)?);
-            file.terms = if terms.is_empty() { None } else { Some(json_of(&terms)?) };
+            find_by_terms(file, keys);
         }
         FileEvent::FilePurged(_) => {
             file.purged_at = Some(time);

@@ -2,8 +2,9 @@
 
 use super::load::Timeout;
 use crate::statement::Bind;
+use crate::terms::{label_term, metadata_term};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use waybill_schema::{CompanyId, ProcessingStatus, StorageTier, UserId, Verdict};
 
 /// Time that a search may take. It is shorter than that of other statements, because anybody can search.
@@ -22,6 +23,8 @@ pub struct FileFilter {
     pub mime_type: Option<String>,
     /// Only files with this label.
     pub label: Option<String>,
+    /// Only files with this value of this declared metadata key.
+    pub metadata: Option<(String, String)>,
     /// Only files whose last virus scan had this verdict.
     pub verdict: Option<Verdict>,
     /// Only files that have previews (`true`), or only files whose previews could not be made (`false`).
@@ -45,11 +48,12 @@ pub struct ScanFilter {
 }
 
 impl FileFilter {
-    /// Returns `true` if the filter has a name, a type, a label, a verdict, previews or a storage tier, so that the query may read many
+    /// Returns `true` if the filter has a name, a type, a label, metadata, a verdict, previews or a storage tier, so that the query may read many
     /// rows for a page.
     pub fn is_search(&self) -> bool {
-        let is_by_text = self.folded_name.is_some() || self.mime_type.is_some() || self.label.is_some();
-        is_by_text || self.verdict.is_some() || self.has_preview.is_some() || self.storage_tier.is_some()
+        let is_by_text = self.folded_name.is_some() || self.mime_type.is_some();
+        let is_by_term = self.label.is_some() || self.metadata.is_some();
+        is_by_text || is_by_term || self.verdict.is_some() || self.has_preview.is_some() || self.storage_tier.is_some()
     }
 
     /// Adds the conditions on `file` to a statement, except the one for the uploader.
@@ -77,8 +81,8 @@ impl FileFilter {
         if let Some(pattern) = self.type_pattern() {
             and("file.mime_type LIKE :type", Some(("type", Bind::Text(pattern))));
         }
-        if let Some(term) = self.term(company) {
-            and("file.terms @> :term::jsonb", Some(("term", Bind::Text(term.to_string()))));
+        if let Some(terms) = self.terms(company) {
+            and("file.terms @> :terms::jsonb", Some(("terms", Bind::Text(terms.to_string()))));
         }
     }
 
@@ -87,9 +91,13 @@ impl FileFilter {
         !self.is_search() && matches!(self.processing_status, None | Some(ProcessingStatus::Completed))
     }
 
-    /// Returns the JSON that the terms of a file with the label contain.
-    fn term(&self, company: CompanyId) -> Option<Value> {
-        self.label.as_ref().map(|label| json!([term(company, label)]))
+    /// Returns the JSON that the terms of a file contain, or `None` if all files match.
+    fn terms(&self, company: CompanyId) -> Option<Value> {
+        let label = self.label.as_ref().map(|label| label_term(company, label));
+        // No file is found by a value that is too long to be a term.
+        let value = self.metadata.as_ref().map(|(key, value)| metadata_term(company, key, value).unwrap_or_default());
+        let terms: Vec<Value> = label.into_iter().chain(value).collect();
+        (!terms.is_empty()).then_some(Value::Array(terms))
     }
 
     /// Returns the condition on `file` for the previews.
@@ -144,12 +152,6 @@ impl FileFilter {
             None => escaped(mime_type),
         })
     }
-}
-
-/// Returns the text with which a label is in `file.terms`. It contains the company, so that neither the cost nor the plan of a search
-/// depends on the labels of other companies.
-pub fn term(company: CompanyId, label: &str) -> String {
-    format!("{company}:{label}")
 }
 
 /// Escapes the special characters of a `LIKE` pattern.

@@ -44,7 +44,7 @@ pub use contents::files_with_digests;
 pub use directory::{is_user_known, was_member_since};
 pub use file::{File, columns_of};
 pub use files::{OwnPage, PageKey, find_file, list_files};
-pub use filter::{FileFilter, ScanFilter, term};
+pub use filter::{FileFilter, ScanFilter};
 pub use find_files::find_files;
 pub use history::shares_and_tokens_of;
 pub use links::{Received, UploadLink, count_links, find_link, list_links, received_with};

@@ -131,6 +131,7 @@ pub(crate) async fn list(
         return Err(Problem::bad_request(ErrorCode::QueryInvalid, text));
     }
     let label = query.label.map(|label| label::check(&[label])).transpose().map_err(refused)?;
+    let metadata = query.metadata.as_deref().map(|text| declared(&gateway, text)).transpose()?;
     let place = match (query.chatroom_id, query.thread_id) {
         (None, None) => None,
         (Some(chatroom), None) => Some(Place::Chatroom(chatroom)),
@@ -150,6 +151,7 @@ pub(crate) async fn list(
         processing_status: status.map(Into::into),
         folded_name: query.name.as_deref().map(waybill_domain::name::fold),
         mime_type: query.mime_type,
+        metadata,
         label: label.and_then(|labels| labels.into_iter().next()),
         verdict: query.verdict.map(Into::into),
         storage_tier: query.storage_tier.map(Into::into),
@@ -180,6 +182,24 @@ pub(crate) async fn list(
 /// Returns the points of a search, which depend on how much it reads.
 fn points_of(search: Duration) -> u32 {
     u32::try_from(search.as_millis()).unwrap_or(u32::MAX).saturating_mul(POINTS_PER_MS)
+}
+
+/// Returns the metadata key and the value that a client searches for.
+fn declared(gateway: &Gateway, text: &str) -> Result<(String, String), Problem> {
+    let invalid = |text: &str| Problem::bad_request(ErrorCode::QueryInvalid, text.to_owned());
+    let keys = gateway.database.metadata_keys();
+    let (key, value) = text.split_once(':').ok_or_else(|| invalid("metadata must be KEY:VALUE"))?;
+    if !keys.has(key) {
+        let keys = keys.list();
+        return Err(invalid(&match keys.as_str() {
+            "" => "files are not found by metadata: the operator declares keys with WAYBILL_METADATA_KEYS".to_owned(),
+            keys => format!("files are found by these metadata keys: {keys}"),
+        }));
+    }
+    if value.len() > SEARCH_MAX_BYTES * 4 || value.contains('\0') {
+        return Err(invalid("the value of metadata must have at most 100 characters and no NUL character"));
+    }
+    Ok((key.to_owned(), value.to_owned()))
 }
 
 /// Returns the order that a client asks for.
