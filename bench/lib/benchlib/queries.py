@@ -1,11 +1,12 @@
-"""Measures queries with many files in the tables: pages of a chatroom, and the metadata of one file.
+"""Measures queries with many files in the tables: pages of small chatrooms and of a large one, and the metadata of one file.
 
-seed.sql creates the rows without events. The same requests are measured without and with Redis, if it is installed.
+seed.sql and seed_large.sql create the rows without events. The same requests are measured without and with Redis, if it is installed.
 """
 
 import http.client
 import json
 import multiprocessing
+import resource
 import shutil
 import signal
 import threading
@@ -27,7 +28,7 @@ _PROCESSES = 4
 # Times that each file is asked for.
 _EACH = 10
 _REDIS = Role("redis", signal.SIGTERM, 15)
-_SEED = Path(__file__).resolve().parent.parent / "seed.sql"
+_LIB = Path(__file__).resolve().parent.parent
 
 
 @dataclass
@@ -50,8 +51,10 @@ def percentile(values: List[float], part: float) -> float:
 
 def seed(rig: Rig, result: Queries) -> None:
     say(f"  {result.files:,} files in {result.chatrooms:,} chatrooms")
-    text = _SEED.read_text().replace(":files", str(result.files))
+    text = (_LIB / "seed.sql").read_text().replace(":files", str(result.files))
     rig.sql(text.replace(":chatrooms", str(result.chatrooms)))
+    say(f"  {result.files:,} files in another chatroom")
+    rig.sql((_LIB / "seed_large.sql").read_text().replace(":files", str(result.files)))
 
 
 def run(rig: Rig, paths: Dict[str, List[str]], token: str, result: Queries) -> None:
@@ -59,14 +62,21 @@ def run(rig: Rig, paths: Dict[str, List[str]], token: str, result: Queries) -> N
     scanned = _rows_scanned(rig)
     for what, all_paths in paths.items():
         _load(rig.url, all_paths[: CONNECTIONS * 4], token)
-        meter = Meter(rig.stack.pids())
+        meter, client = Meter(rig.stack.pids()), _client_cpu_s()
         meter.start()
         result.ms[what] = _load(rig.url, all_paths, token)
         cpu_s = result.cpu_s[what] = meter.stop().cpu_s
+        cpu_s["client"] = _client_cpu_s() - client
         p50, p99 = percentile(result.ms[what], 0.5), percentile(result.ms[what], 0.99)
-        used = ", ".join(f"{name} {cpu_s[name]:.1f}" for name in ("gateway", "all", "postgres", "redis") if name in cpu_s)
+        used = ", ".join(f"{name} {cpu_s[name]:.1f}" for name in ("gateway", "all", "postgres", "redis", "client") if name in cpu_s)
         say(f"  {what}: p50 {p50:.1f} ms, p99 {p99:.1f} ms; CPU s: {used}")
     result.sequentially_read = _rows_scanned(rig) - scanned
+
+
+def _client_cpu_s() -> float:
+    """Returns the CPU seconds of the processes that sent requests and have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _rows_scanned(rig: Rig) -> int:
@@ -124,9 +134,14 @@ def measure(rig: Rig, files: int, chatrooms: int, count: int) -> Queries:
     own = own[:max(1, count // _EACH)]
     first = [f"/v1/files?chatroom_id={rooms[number % len(rooms)]}&limit=50" for number in range(count)]
     deep = [_deep(rig.url, room, token, files // chatrooms // 2) for room in rooms[:CONNECTIONS]]
+    large = rig.sql("SELECT md5('large')::uuid").strip()
+    first_of_large = f"/v1/files?chatroom_id={large}&limit=50"
+    middle_of_large = _deep(rig.url, large, token, files // 2)
     paths = {
         "a chatroom's first page": first,
         "a page deep inside": [deep[number % len(deep)] for number in range(count)],
+        "the first page of the large chatroom": [first_of_large] * count,
+        "a page in its middle": [middle_of_large] * count,
         "one file's metadata": [f"/v1/files/{own[number % len(own)]}" for number in range(count)],
     }
     _begin_log(rig)
@@ -175,12 +190,13 @@ def _ids(rig: Rig, kind: str, up_to: int) -> List[str]:
 def _deep(url: str, room: str, token: str, behind: int) -> str:
     """Returns the path of the page of a chatroom that begins after `behind` files."""
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
-    base = path = f"/v1/files?chatroom_id={room}&limit=50"
-    for _ in range(max(1, behind // 50)):
+    base = f"/v1/files?chatroom_id={room}&limit=50"
+    path = most = f"/v1/files?chatroom_id={room}&limit={min(behind, 200)}"
+    for _ in range(max(1, behind // 200)):
         connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
         answer = connection.getresponse()
         cursor = json.loads(answer.read()).get("next_cursor")
         if answer.status != 200 or not cursor:
             raise StackError(f"a chatroom has no next page: {answer.status}")
-        path = f"{base}&cursor={cursor}"
-    return path
+        path = f"{most}&cursor={cursor}"
+    return f"{base}&cursor={cursor}"

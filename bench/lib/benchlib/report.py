@@ -75,12 +75,12 @@ def queries(result: Queries) -> str:
     runs = [("", result), *([(", with Redis", result.with_redis)] if result.with_redis else [])]
     rows = [
         [what + suffix, f"{percentile(ms, 0.5):.1f}", f"{percentile(ms, 0.99):.1f}", f"{len(ms):,}",
-         *(f"{_cpu_of(run, what, names):.1f}" for names in (("gateway", "all"), ("postgres",), ("redis",)))]
+         *(f"{_cpu_of(run, what, names):.1f}" for names in (("gateway", "all"), ("postgres",), ("redis",), ("client",)))]
         for suffix, run in runs for what, ms in run.ms.items()
     ]
     parts = [
-        f"### Queries from {CONNECTIONS} connections, {result.files:,} files in {result.chatrooms:,} chatrooms",
-        _table(["ms", "p50", "p99", "answers", "CPU s of the gateway", "of PostgreSQL", "of Redis"], rows),
+        f"### Queries from {CONNECTIONS} connections, {result.files:,} files in {result.chatrooms:,} chatrooms and as many in one",
+        _table(["ms", "p50", "p99", "answers", "CPU s of the gateway", "of PostgreSQL", "of Redis", "of the client"], rows),
         f"Rows of the large tables read by sequential scans during the queries: {result.sequentially_read}.",
     ]
     if result.with_redis:
