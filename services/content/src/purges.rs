@@ -5,18 +5,28 @@
 use crate::consumer::{Outcome, Step};
 use crate::metrics;
 use crate::settings::PurgeSettings;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, StatusCode, Url};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use waybill_domain::access::{Ended, ended_by};
 use waybill_event_log::jetstream::Passing;
-use waybill_schema::{CompanyId, Entity, FileId, Recorded, Timestamp};
+use waybill_schema::{CompanyId, Entity, FileId, Recorded};
 use waybill_service_kit::now;
 
 /// Time for one request.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// Maximum number of requests at the same time.
+const AT_ONCE: usize = 16;
+/// Longest time that an edge can ask for before the next request.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// Age of an event in milliseconds up to which a second request follows, and the time between the two. Gateways apply the event to
+/// requests within a second.
+const AGAIN_MS: i64 = 4_000;
+const AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// Age of an event in milliseconds after which no request is sent: all URLs of that time have expired (90 minutes), and clocks differ.
 const LATE_MS: i64 = 2 * 60 * 60 * 1_000;
 
@@ -45,9 +55,19 @@ pub enum PurgeSettingsError {
     Client(#[from] reqwest::Error),
 }
 
+/// Answer to a request.
+struct Sent {
+    status: StatusCode,
+    /// `true` if the edge has the bytes no longer.
+    is_done: bool,
+    /// Time for which the edge asks before the next request.
+    pause: Option<Duration>,
+}
+
 /// The requests to a content delivery network.
 #[derive(Clone)]
 pub struct PurgeHook {
+    places: Arc<Semaphore>,
     url: String,
     method: Method,
     body: Option<String>,
@@ -82,17 +102,23 @@ impl PurgeHook {
             .default_headers(headers)
             .user_agent("waybill")
             .build()?;
-        Ok(Some(Self { url, method, body: settings.cdn_purge_body.clone(), client }))
+        let places = Arc::new(Semaphore::new(AT_ONCE));
+        Ok(Some(Self { places, url, method, body: settings.cdn_purge_body.clone(), client }))
     }
 
-    /// Sends the request for a file, and returns the status of the answer.
-    async fn send(&self, company: CompanyId, file: FileId) -> Result<StatusCode, reqwest::Error> {
+    /// Sends the request for a file.
+    async fn send(&self, company: CompanyId, file: FileId) -> Result<Sent, reqwest::Error> {
         let filled = |text: &str| text.replace("{company}", &company.to_string()).replace("{file}", &file.to_string());
         let mut request = self.client.request(self.method.clone(), filled(&self.url));
         if let Some(body) = &self.body {
             request = request.body(filled(body));
         }
-        Ok(request.send().await?.status())
+        let answer = request.send().await?;
+        let status = answer.status();
+        // Caches answer 404 to PURGE if they do not have the bytes. For other methods it means a wrong address.
+        let is_done = status.is_success() || (status == StatusCode::NOT_FOUND && self.method.as_str() == "PURGE");
+        let seconds = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        Ok(Sent { status, is_done, pause: seconds.map(|seconds| Duration::from_secs(seconds).min(LONGEST_PAUSE)) })
     }
 }
 
@@ -115,28 +141,33 @@ impl Step for PurgeHook {
 
     async fn possible(&self) {}
 
-    async fn react(&self, recorded: &Recorded, _attempt: i64) -> Outcome {
+    async fn react(&self, recorded: &Recorded, attempt: i64) -> Outcome {
         let (Some(Ended::OfFile), Entity::File(file)) = (ended_by(&recorded.event), recorded.subject.aggregate) else {
             return Outcome::Done;
         };
-        if recorded.envelope.time < Timestamp(now().0.saturating_sub(LATE_MS)) {
+        let age_ms = now().0.saturating_sub(recorded.envelope.time.0);
+        if age_ms > LATE_MS {
             metrics::CDN_PURGES.with_label_values(&["late"]).inc();
             return Outcome::Done;
         }
-        let failed = match self.send(recorded.subject.company, file).await {
-            // The edge has no such bytes.
-            Ok(status) if status.is_success() || status == StatusCode::NOT_FOUND => None,
-            Ok(status) => Some(status.to_string()),
+        let Ok(_place) = self.places.try_acquire() else { return Outcome::NoPlace };
+        let (reason, pause) = match self.send(recorded.subject.company, file).await {
+            Ok(Sent { is_done: true, .. }) => {
+                metrics::CDN_PURGES.with_label_values(&["done"]).inc();
+                // A gateway that had not received the event yet, or had begun to send the bytes, may have filled the cache again.
+                return if age_ms < AGAIN_MS { Outcome::NotYet(AGAIN_AFTER) } else { Outcome::Done };
+            }
+            Ok(Sent { status, pause, .. }) => (status.to_string(), pause),
             // The URL can have a secret.
-            Err(error) => Some(error.without_url().to_string()),
-        };
-        let Some(reason) = failed else {
-            metrics::CDN_PURGES.with_label_values(&["done"]).inc();
-            return Outcome::Done;
+            Err(error) => (error.without_url().to_string(), None),
         };
         metrics::CDN_PURGES.with_label_values(&["failed"]).inc();
-        tracing::warn!(file_id = %file, reason, "the content delivery network has not forgotten a file; will try again");
-        Outcome::Failed
+        if attempt <= 1 {
+            tracing::warn!(file_id = %file, reason, "the content delivery network has not forgotten a file; will try again");
+        } else {
+            tracing::debug!(file_id = %file, reason, attempt, "the content delivery network has not forgotten a file");
+        }
+        pause.map_or(Outcome::Failed, Outcome::NotYet)
     }
 }
 
@@ -178,6 +209,7 @@ mod tests {
         assert!(matches!(headers_of("Fastly-Key: a\nnonsense"), Err(PurgeSettingsError::Header(2))));
         assert!(matches!(headers_of("a b: c"), Err(PurgeSettingsError::Header(1))));
     }
+
     #[tokio::test]
     async fn a_request_names_the_file_and_has_the_headers_and_the_body() {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -198,12 +230,13 @@ mod tests {
             while !read.ends_with(b"}") {
                 stream.read_buf(&mut read).await.unwrap();
             }
-            stream.write_all(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+            stream.write_all(b"HTTP/1.1 202 Accepted\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n").await.unwrap();
             String::from_utf8(read).unwrap()
         };
         let (company, file) = (CompanyId(uuid::Uuid::from_u128(1)), UploadId(uuid::Uuid::from_u128(2)));
         let (sent, request) = tokio::join!(hook.send(company, file), answering);
-        assert_eq!(sent.unwrap(), StatusCode::ACCEPTED);
+        let sent = sent.unwrap();
+        assert!(sent.is_done && sent.status == StatusCode::ACCEPTED && sent.pause == Some(Duration::from_secs(7)));
         assert!(request.starts_with(&format!("POST /zones/1?of={company} HTTP/1.1\r\n")), "{request}");
         assert!(request.contains("authorization: Bearer secret\r\n"), "{request}");
         assert!(request.contains("content-type: application/json\r\n"), "{request}");

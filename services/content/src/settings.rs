@@ -144,13 +144,13 @@ pub struct PreviewSettings {
 pub struct PurgeSettings {
     /// URL that gets a request when nobody may read a file any more, so that a content delivery network forgets its bytes. {company} and
     /// {file} stand for the ids, here and in the body. Set the same value for all processes with the role content
-    #[arg(long, env = "WAYBILL_CDN_PURGE_URL", value_name = "URL")]
+    #[arg(long, env = "WAYBILL_CDN_PURGE_URL", hide_env_values = true, value_name = "URL")]
     pub cdn_purge_url: Option<String>,
     /// Method of these requests
     #[arg(long, env = "WAYBILL_CDN_PURGE_METHOD", default_value = "POST", value_name = "METHOD")]
     pub cdn_purge_method: String,
     /// Body of these requests, usually JSON. Without it, they have none
-    #[arg(long, env = "WAYBILL_CDN_PURGE_BODY", value_name = "TEXT")]
+    #[arg(long, env = "WAYBILL_CDN_PURGE_BODY", hide_env_values = true, value_name = "TEXT")]
     pub cdn_purge_body: Option<String>,
     /// File with the headers of these requests, one in each line, such as `Authorization: Bearer TOKEN`
     #[arg(long, env = "WAYBILL_CDN_PURGE_HEADERS_FILE", value_name = "FILE")]

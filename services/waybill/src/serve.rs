@@ -164,7 +164,8 @@ pub async fn start(args: ServeArgs, shutdown: &Shutdown) -> Result<Running, Comm
 fn refuse_cleartext(args: &ServeArgs) -> Result<(), CommandError> {
     let replica = args.database.database_replica_url.as_deref();
     let workers = if args.role == Role::Gateway { args.gateway.worker_urls.as_slice() } else { &[] };
-    let purges = args.content.purges.cdn_purge_url.as_deref();
+    let purges =
+        args.content.purges.cdn_purge_url.as_deref().filter(|_| matches!(args.role, Role::All | Role::Content));
     let judged = [
         ("WAYBILL_NATS_URL", cleartext::nats(&args.nats.nats_url)),
         ("WAYBILL_DATABASE_URL", cleartext::postgres(&args.database.database_url)),

@@ -140,6 +140,8 @@ pub(crate) struct Statement {
     pieces: Vec<Piece>,
     /// The values in the order in which the text first uses them.
     binds: Vec<Bind>,
+    /// `false` if PostgreSQL must forget the statement after its execution.
+    is_cached: bool,
 }
 
 /// A piece of the text of a statement.
@@ -178,7 +180,13 @@ impl Statement {
             ));
         }
         pieces.push(Piece::Sql(rest.to_owned()));
-        Self { pieces, binds }
+        Self { pieces, binds, is_cached: true }
+    }
+
+    /// Returns the statement as one that PostgreSQL forgets after its execution. A connection keeps a cached statement and its plan as
+    /// long as it lives, so only statements of which there are few may be cached.
+    pub(crate) fn forgotten(self) -> Self {
+        Self { is_cached: false, ..self }
     }
 
     /// Returns the statement as one whose rows have the columns `T`, in this order.
@@ -228,6 +236,9 @@ fn next_name(text: &str) -> Option<(&str, &str, &str)> {
 
 impl QueryFragment<Pg> for Statement {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        if !self.is_cached {
+            out.unsafe_to_cache_prepared();
+        }
         let mut pushed = 0;
         for piece in &self.pieces {
             match piece {

@@ -3,6 +3,8 @@
 //! A term contains the company, so that neither the cost nor the plan of a search depends on the files of other companies.
 
 use serde_json::Value;
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::Arc;
 use waybill_schema::CompanyId;
@@ -13,6 +15,8 @@ const MAX_KEYS: usize = 16;
 const MAX_KEY_CHARS: usize = 64;
 /// Maximum length of a value in characters. Longer ones are not found.
 const MAX_VALUE_CHARS: usize = 100;
+/// Maximum number of values of a key that are found.
+const MAX_VALUES: usize = 20;
 
 /// The metadata keys by which files are found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,6 +44,8 @@ impl FromStr for MetadataKeys {
                 keys.push(key.to_owned());
             }
         }
+        // The terms of a file have the order of the keys, so it is always the same.
+        keys.sort();
         if keys.len() > MAX_KEYS { Err(MetadataKeysError) } else { Ok(Self(keys.into())) }
     }
 }
@@ -61,31 +67,30 @@ impl MetadataKeys {
         let mut terms: Vec<Value> =
             labels.iter().filter_map(Value::as_str).map(|label| label_term(company, label)).collect();
         if !self.0.is_empty()
-            && let Some(Ok(Value::Object(members))) = metadata.map(serde_json::from_str)
+            && let Some(Ok(members)) = metadata.map(serde_json::from_str::<BTreeMap<String, &RawValue>>)
         {
             for key in self.0.iter() {
-                let values = match members.get(key) {
-                    Some(Value::Array(values)) => values.as_slice(),
-                    Some(value) => std::slice::from_ref(value),
-                    None => &[],
-                };
-                let values = values.iter().filter_map(text_of).take(MAX_VALUES);
-                terms.extend(values.filter_map(|value| metadata_term(company, key, &value)));
+                let values = members.get(key).map(|value| texts_of(value)).unwrap_or_default();
+                terms.extend(values.iter().filter_map(|value| metadata_term(company, key, value)));
             }
         }
         (!terms.is_empty()).then_some(Value::Array(terms))
     }
 }
 
-/// Maximum number of values of a key that are found.
-const MAX_VALUES: usize = 20;
+/// Returns the texts by which a value is found: itself, or the first elements of an array.
+fn texts_of(value: &RawValue) -> Vec<String> {
+    match serde_json::from_str::<Vec<&RawValue>>(value.get()) {
+        Ok(elements) => elements.into_iter().filter_map(text_of).take(MAX_VALUES).collect(),
+        Err(_) => text_of(value).into_iter().collect(),
+    }
+}
 
-/// Returns the text of a value, or `None` if it is not a text, a number or a truth value.
-fn text_of(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Bool(is_true) => Some(is_true.to_string()),
+/// Returns the text of a value, or `None` if it is not a text, a number or a truth value. Numbers are found as they were written.
+fn text_of(value: &RawValue) -> Option<String> {
+    match serde_json::from_str(value.get()).ok()? {
+        Value::String(text) => Some(text),
+        Value::Number(_) | Value::Bool(_) => Some(value.get().to_owned()),
         Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
 }
@@ -111,7 +116,7 @@ mod tests {
     #[test]
     fn keys_are_a_short_list_of_plain_names() {
         let keys: MetadataKeys = "project, case_no,project".parse().unwrap();
-        assert_eq!(keys.list(), "project, case_no");
+        assert_eq!(keys.list(), "case_no, project");
         assert!(keys.has("case_no") && !keys.has("case"));
         assert_eq!("".parse(), Ok(MetadataKeys::default()));
         let many: Vec<String> = (0..17).map(|number| format!("k{number}")).collect();
@@ -124,13 +129,18 @@ mod tests {
     fn declared_values_and_labels_become_terms() {
         let keys: MetadataKeys = "project,case_no,tags".parse().unwrap();
         let metadata =
-            json!({ "case_no": 4711, "project": "\u{e9}t\u{e9}", "other": "x", "tags": ["a", true, null, {}] });
+            r#"{"case_no":12345678901234567890123,"project":"\u00e9t\u00e9","other":"x","tags":["a",true,null,{}]}"#;
         let labels = json!(["signed"]);
         let of = |term: &str| format!("{COMPANY}{term}");
-        let expected =
-            [of(":signed"), of("=project=\u{e9}t\u{e9}"), of("=case_no=4711"), of("=tags=a"), of("=tags=true")];
-        assert_eq!(keys.terms_of(COMPANY, Some(&labels), Some(&metadata.to_string())), Some(json!(expected)));
-        assert_eq!(MetadataKeys::default().terms_of(COMPANY, None, Some(&metadata.to_string())), None);
+        let expected = [
+            of(":signed"),
+            of("=case_no=12345678901234567890123"),
+            of("=project=\u{e9}t\u{e9}"),
+            of("=tags=a"),
+            of("=tags=true"),
+        ];
+        assert_eq!(keys.terms_of(COMPANY, Some(&labels), Some(metadata)), Some(json!(expected)));
+        assert_eq!(MetadataKeys::default().terms_of(COMPANY, None, Some(metadata)), None);
         let long = json!({ "project": "x".repeat(101), "case_no": null }).to_string();
         for metadata in [Some(long.as_str()), Some("[1]"), Some("{"), None] {
             assert_eq!(keys.terms_of(COMPANY, Some(&json!([])), metadata), None, "{metadata:?}");

@@ -36,7 +36,7 @@ pub(super) fn fold_upload(
             start(tables, id, &upload.started, upload.length_deferred, time, seq)?;
             let file = tables.files.change(id.0)?;
             file.upload_link_id = upload.link_id.map(|link| link.0);
-            find_by_terms(file, keys);
+            set_terms(file, keys);
             shares::of_upload(tables, id, &upload.started, recorded)
         }
         UploadEvent::UploadLengthSet(set) => set_length(tables, id, set.size_bytes, time, seq),
@@ -46,7 +46,7 @@ pub(super) fn fold_upload(
         }
         UploadEvent::FileUploaded(uploaded) => {
             upload_whole(tables, id, uploaded, time, seq)?;
-            find_by_terms(tables.files.change(id.0)?, keys);
+            set_terms(tables.files.change(id.0)?, keys);
             shares::of_upload(tables, id, &uploaded.started, recorded)
         }
         // Bytes that arrive after the end of the upload are not part of the file.
@@ -199,7 +199,7 @@ fn add_file(
 }
 
 /// Sets the terms by which a file is found to its labels and declared metadata.
-pub(super) fn find_by_terms(file: &mut FileRow, keys: &MetadataKeys) {
+pub(super) fn set_terms(file: &mut FileRow, keys: &MetadataKeys) {
     file.terms = keys.terms_of(CompanyId(file.company_id), file.labels.as_ref(), file.metadata_text.as_deref());
 }
 

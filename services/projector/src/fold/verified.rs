@@ -1,7 +1,7 @@
 //! Folds events of verified files into `file`.
 
 use super::convert::metadata;
-use super::files::find_by_terms;
+use super::files::set_terms;
 use super::misfit::Misfit;
 use super::tables::Tables;
 use chrono::{DateTime, Utc};
@@ -35,11 +35,11 @@ pub(super) fn fold_file(
         FileEvent::FileMetadataChanged(changed) => {
             file.metadata = metadata(changed.metadata.as_deref())?;
             file.metadata_text.clone_from(&changed.metadata);
-            find_by_terms(file, keys);
+            set_terms(file, keys);
         }
         FileEvent::FileLabelled(labelled) => {
             file.labels = Some(json_of(&labelled.labels)?);
-            find_by_terms(file, keys);
+            set_terms(file, keys);
         }
         FileEvent::FilePurged(_) => {
             file.purged_at = Some(time);

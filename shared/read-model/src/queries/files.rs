@@ -2,27 +2,17 @@
 
 use super::File;
 use super::filter::FileFilter;
-use super::listing::{columns_sql, load_listing, rows_read};
+use super::listing::{Listing, columns_sql};
 use super::order::{ListKey, Order};
-use crate::statement::{Bind, Statement};
+use crate::statement::Bind;
 use crate::{ReadModelError, schema::file};
-use chrono::{DateTime, Utc};
+use diesel::dsl::AsSelect;
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use futures_util::future::BoxFuture;
 use serde::Serialize;
-use uuid::Uuid;
 use waybill_schema::{CompanyId, FileId};
-
-/// The key after which a page of a list begins that is sorted by time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct PageKey {
-    /// The entry's `created_at`.
-    pub created_at: DateTime<Utc>,
-    /// Id.
-    pub id: Uuid,
-}
 
 /// Page of the files of a user or of a company.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -66,18 +56,12 @@ pub fn list_files<'a>(
     page: OwnPage,
 ) -> BoxFuture<'a, Result<Vec<File>, ReadModelError>> {
     Box::pin(async move {
-        let limit = page.limit;
-        let statement = files_statement(company, filter, page)?.typed::<diesel::dsl::AsSelect<File, Pg>>();
-        load_listing(connection, statement, filter, limit, "listing files").await
+        let listing = listing_of_files(company, filter, page)?;
+        listing.load::<AsSelect<File, Pg>, _>(connection, filter, "listing files").await
     })
 }
 
-/// Returns the statement of [`list_files`].
-pub(super) fn files_statement(
-    company: CompanyId,
-    filter: &FileFilter,
-    page: OwnPage,
-) -> Result<Statement, ReadModelError> {
+fn listing_of_files(company: CompanyId, filter: &FileFilter, page: OwnPage) -> Result<Listing, ReadModelError> {
     let OwnPage { order, after, limit } = page;
     let columns = columns_sql(File::as_select())?;
     let mut text = format!("SELECT {columns} FROM file WHERE file.company_id = :company AND file.deleted_at IS NULL");
@@ -94,6 +78,5 @@ pub(super) fn files_statement(
         binds.extend(values);
     }
     text.push_str(&order.clause());
-    text.push_str(&format!(" LIMIT {}", rows_read(limit)));
-    Ok(Statement::new(&text, binds))
+    Ok(Listing::new(text, binds, filter, order == Order::default(), limit))
 }

@@ -8,6 +8,25 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncC
 #[derive(Clone, Copy)]
 pub(super) struct Timeout(pub(super) &'static str);
 
+/// Settings under which a statement is planned.
+#[derive(Clone, Copy)]
+pub(super) enum Planning {
+    /// A plan for the values of the statement.
+    ForValues,
+    /// The plan that the connection keeps, without sorting: rows come from an index in their order, so that it does not matter that
+    /// the plan is made for an average number of rows.
+    InIndexOrder,
+}
+
+impl Planning {
+    fn settings(self) -> &'static str {
+        match self {
+            Self::ForValues => "SET LOCAL plan_cache_mode = force_custom_plan",
+            Self::InIndexOrder => "SET LOCAL enable_sort = off; SET LOCAL enable_incremental_sort = off",
+        }
+    }
+}
+
 /// Loads the rows of a query with a plan for its values, because the best plan of a listing depends on them.
 pub(super) async fn load_for_values<'query, Q, R>(
     connection: &mut AsyncPgConnection,
@@ -19,10 +38,25 @@ where
     Q: LoadQuery<'query, AsyncPgConnection, R> + Send + 'query,
     R: Send + 'query,
 {
+    load_planned(connection, query, Planning::ForValues, timeout, operation).await
+}
+
+/// Loads the rows of a query that is planned under these settings.
+pub(super) async fn load_planned<'query, Q, R>(
+    connection: &mut AsyncPgConnection,
+    query: Q,
+    planning: Planning,
+    timeout: Option<Timeout>,
+    operation: &'static str,
+) -> Result<Vec<R>, ReadModelError>
+where
+    Q: LoadQuery<'query, AsyncPgConnection, R> + Send + 'query,
+    R: Send + 'query,
+{
     connection
         .transaction(async |connection: &mut AsyncPgConnection| {
             let failed = ReadModelError::query(operation);
-            connection.batch_execute("SET LOCAL plan_cache_mode = force_custom_plan").await.map_err(&failed)?;
+            connection.batch_execute(planning.settings()).await.map_err(&failed)?;
             if let Some(Timeout(text)) = timeout {
                 connection.batch_execute(text).await.map_err(&failed)?;
             }

@@ -43,11 +43,12 @@ pub use compression::{ToCompress, files_to_compress};
 pub use contents::files_with_digests;
 pub use directory::{is_user_known, was_member_since};
 pub use file::{File, columns_of};
-pub use files::{OwnPage, PageKey, find_file, list_files};
+pub use files::{OwnPage, find_file, list_files};
 pub use filter::{FileFilter, ScanFilter};
 pub use find_files::find_files;
 pub use history::shares_and_tokens_of;
 pub use links::{Received, UploadLink, count_links, find_link, list_links, received_with};
+pub use listing::rows_read;
 pub use objects::{KeptFile, kept_files, referenced_keys};
 pub use order::{ListKey, Order, SortBy, SortValue};
 pub use plans::plan_of_access;
@@ -68,4 +69,4 @@ pub use sweep::{
     open_quarantines, overdue_partial_uploads, overdue_reservations, overdue_uploads, quotas_to_count,
     tokens_to_forget,
 };
-pub use tokens::{DownloadToken, TokenFilter, list_tokens};
+pub use tokens::{DownloadToken, TokenFilter, TokenKey, list_tokens};

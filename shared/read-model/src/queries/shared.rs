@@ -2,7 +2,7 @@
 
 use super::file::all_columns;
 use super::filter::FileFilter;
-use super::listing::{columns_sql, load_listing, rows_read};
+use super::listing::{Listing, columns_sql};
 use super::{Association, File};
 use crate::ReadModelError;
 use crate::statement::{Bind, Statement};
@@ -64,23 +64,21 @@ pub fn list_shared<'a>(
     page: SharedPage,
 ) -> BoxFuture<'a, Result<Vec<SharedFile>, ReadModelError>> {
     Box::pin(async move {
-        type Row = (AsSelect<File, Pg>, AsSelect<Association, Pg>);
-        let statement = shared_statement(company, place, filter, viewer, page)?.typed::<Row>();
+        type Columns = (AsSelect<File, Pg>, AsSelect<Association, Pg>);
+        let listing = listing_of_place(company, place, filter, viewer, page)?;
         let operation = "listing the files of a chatroom or thread";
-        let found: Vec<(File, Association)> =
-            load_listing(connection, statement, filter, page.limit, operation).await?;
+        let found: Vec<(File, Association)> = listing.load::<Columns, _>(connection, filter, operation).await?;
         Ok(found.into_iter().map(|(file, association)| SharedFile { file, association }).collect())
     })
 }
 
-/// Returns the statement of [`list_shared`].
-pub(super) fn shared_statement(
+fn listing_of_place(
     company: CompanyId,
     place: Place,
     filter: &FileFilter,
     viewer: Option<UserId>,
     page: SharedPage,
-) -> Result<Statement, ReadModelError> {
+) -> Result<Listing, ReadModelError> {
     let (column, id, ended) = match place {
         Place::Chatroom(id) => ("chatroom_id", id.0, "SELECT r.deleted_seq FROM chatroom r"),
         Place::Thread(id) => (
@@ -138,10 +136,9 @@ pub(super) fn shared_statement(
     }
     text.push_str(&format!(
         " ORDER BY file_association.is_pinned {direction}, file_association.created_at {direction}, \
-         file_association.id {direction} LIMIT {}",
-        rows_read(page.limit)
+         file_association.id {direction}"
     ));
-    Ok(Statement::new(&text, binds))
+    Ok(Listing::new(text, binds, filter, !page.is_reversed, page.limit))
 }
 
 /// Returns the time at which the next association with a chatroom or thread expires. Until then, its list changes with events only.

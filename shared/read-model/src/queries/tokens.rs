@@ -1,6 +1,5 @@
 //! Queries for download tokens.
 
-use super::files::PageKey;
 use super::load_for_values;
 use crate::ReadModelError;
 use crate::statement::{Bind, Statement};
@@ -44,6 +43,15 @@ pub struct TokenFilter {
     pub is_active: bool,
 }
 
+/// The key of the token after which a page begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenKey {
+    /// The token's `created_at`.
+    pub created_at: DateTime<Utc>,
+    /// Id.
+    pub id: Uuid,
+}
+
 /// Returns up to `limit` tokens of a company after `after`, newest first.
 ///
 /// # Errors
@@ -52,7 +60,7 @@ pub fn list_tokens(
     connection: &mut AsyncPgConnection,
     company: CompanyId,
     filter: TokenFilter,
-    after: Option<PageKey>,
+    after: Option<TokenKey>,
     limit: i64,
 ) -> BoxFuture<'_, Result<Vec<DownloadToken>, ReadModelError>> {
     Box::pin(async move {
@@ -69,7 +77,7 @@ pub fn list_tokens(
     })
 }
 
-fn statement(company: CompanyId, filter: TokenFilter, after: Option<PageKey>, limit: i64) -> Statement {
+fn statement(company: CompanyId, filter: TokenFilter, after: Option<TokenKey>, limit: i64) -> Statement {
     let mut text = "SELECT row_to_json(t) AS found FROM download_token t WHERE t.company_id = :company".to_owned();
     let mut binds = vec![("company", Bind::Uuid(company.0)), ("limit", Bind::BigInt(limit))];
     if let Some(file) = filter.file {

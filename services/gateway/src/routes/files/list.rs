@@ -11,10 +11,12 @@ use crate::http::problems::OrProblem;
 use crate::http::response::private;
 use crate::routes::files::{shown, shown_type};
 use actix_web::{HttpRequest, HttpResponse, get, web};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tokio::time::Instant;
 use utoipa::ToSchema;
+use uuid::Uuid;
 use waybill_access::scan_filter;
 use waybill_api::files::{ListQuery, Listed, PreviewFilter, ProcessingStatus, Sort, View};
 use waybill_data_plane::refused;
@@ -22,7 +24,8 @@ use waybill_domain::access::{FileFacts, ShownShare, Viewer};
 use waybill_domain::label;
 use waybill_http_kit::{Principal, Problem, RequestId};
 use waybill_read_model::queries::{
-    Association, File, FileFilter, ListKey, Order, OwnPage, SharedFile, SharedKey, SharedPage, SortBy,
+    Association, File, FileFilter, ListKey, Order, OwnPage, SharedFile, SharedKey, SharedPage, SortBy, SortValue,
+    rows_read,
 };
 use waybill_schema::ErrorCode;
 use waybill_schema::{Place, ShareId, UploadId};
@@ -43,10 +46,55 @@ const POINTS_PER_MS: u32 = 2;
 /// Position in a list after which the next page begins. A cursor is valid only for the list that returned it.
 #[derive(Serialize, Deserialize)]
 enum Cursor {
-    /// In a list of a user or of a company.
+    /// In a list of a user or of a company in the default order.
+    Own { created_at: DateTime<Utc>, id: Uuid },
+    /// In such a list in another order.
     Sorted { order: Order, after: ListKey },
     /// In the list of a chatroom or thread.
-    Shared { place: Place, is_reversed: bool, after: SharedKey },
+    Shared { place: Place, is_pinned: bool, created_at: DateTime<Utc>, id: Uuid },
+    /// In such a list from its end.
+    Reversed { place: Place, after: SharedKey },
+}
+
+impl Cursor {
+    /// Returns the cursor of the page after a file in a list of a user or of a company.
+    fn after_file(order: Order, file: &File) -> Self {
+        match order == Order::default() {
+            true => Self::Own { created_at: file.created_at, id: file.id },
+            false => Self::Sorted { order, after: order.key_of(file) },
+        }
+    }
+
+    /// Returns the cursor of the page after an association in the list of a chatroom or thread.
+    fn after_association(place: Place, is_reversed: bool, association: &Association) -> Self {
+        let Association { is_pinned, created_at, id, .. } = *association;
+        match is_reversed {
+            true => Self::Reversed { place, after: SharedKey { is_pinned, created_at, id } },
+            false => Self::Shared { place, is_pinned, created_at, id },
+        }
+    }
+
+    /// Returns the end of the previous page of a list of a user or of a company, unless the cursor is of another list.
+    fn in_files(self, order: Order) -> Option<ListKey> {
+        match self {
+            Self::Own { created_at, id } if order == Order::default() => {
+                Some(ListKey { value: SortValue::CreatedAt(created_at), id })
+            }
+            Self::Sorted { order: of, after } if of == order => Some(after),
+            Self::Own { .. } | Self::Sorted { .. } | Self::Shared { .. } | Self::Reversed { .. } => None,
+        }
+    }
+
+    /// Returns the end of the previous page of the list of a chatroom or thread, unless the cursor is of another list.
+    fn in_place(self, place: Place, is_reversed: bool) -> Option<SharedKey> {
+        match self {
+            Self::Shared { place: of, is_pinned, created_at, id } if of == place && !is_reversed => {
+                Some(SharedKey { is_pinned, created_at, id })
+            }
+            Self::Reversed { place: of, after } if of == place && is_reversed => Some(after),
+            Self::Own { .. } | Self::Sorted { .. } | Self::Shared { .. } | Self::Reversed { .. } => None,
+        }
+    }
 }
 
 /// File in a list. In a chatroom or thread it has the association through which the user sees it.
@@ -235,12 +283,12 @@ fn foreign_cursor() -> Problem {
     Problem::bad_request(ErrorCode::CursorInvalid, "the cursor belongs to another list; start again without a cursor")
 }
 
-/// Returns the number of rows to read for a page: one row more than the limit shows if there is a next page.
+/// Returns the number of rows to read for a page: at least one row more than the limit shows if there is a next page.
 fn rows_for(limit: usize) -> i64 {
-    i64::try_from(limit + 1).unwrap_or(i64::MAX)
+    rows_read(i64::try_from(limit + 1).unwrap_or(i64::MAX))
 }
 
-/// Removes the row that does not belong to the page. Returns the last row of the page if there is a next page.
+/// Removes the rows that do not belong to the page. Returns the last row of the page if there is a next page.
 fn cut<T>(rows: &mut Vec<T>, limit: usize) -> Option<&T> {
     let has_next = rows.len() > limit;
     rows.truncate(limit);
@@ -256,15 +304,11 @@ async fn own_page(
     page: PageRequest,
 ) -> Result<Page, Problem> {
     let PageRequest { order, after, limit, view } = page;
-    let after = match after {
-        None => None,
-        Some(Cursor::Sorted { order: of, after }) if of == order => Some(after),
-        Some(_) => return Err(foreign_cursor()),
-    };
+    let after = after.map(|cursor| cursor.in_files(order).ok_or_else(foreign_cursor)).transpose()?;
     let mut reading = gateway.positions.reading(request, None)?;
     let page = OwnPage { order, after, limit: rows_for(limit) };
     let mut files = rows::own_page(gateway, &mut reading, principal.company_id, filter, page).await?;
-    let next = cut(&mut files, limit).map(|last| Cursor::Sorted { order, after: order.key_of(last) });
+    let next = cut(&mut files, limit).map(|last| Cursor::after_file(order, last));
     let facts = facts_of(gateway, &mut reading, principal, files.iter().map(|file| UploadId(file.id))).await?;
     // The tables may still contain files that were deleted recently.
     let gone = |file: &File| facts.get(&UploadId(file.id)).is_some_and(|facts| facts.is_deleted || facts.is_purged);
@@ -287,13 +331,7 @@ async fn shared_page(
 ) -> Result<Page, Problem> {
     let PageRequest { order, after, limit, view } = page;
     let is_reversed = order.is_ascending;
-    let after = match after {
-        None => None,
-        Some(Cursor::Shared { place: of, is_reversed: in_order, after }) if of == place && in_order == is_reversed => {
-            Some(after)
-        }
-        Some(_) => return Err(foreign_cursor()),
-    };
+    let after = after.map(|cursor| cursor.in_place(place, is_reversed).ok_or_else(foreign_cursor)).transpose()?;
     let mut reading = gateway.positions.reading(request, None)?;
     check_member(gateway, &mut reading, principal, place).await?;
     let asks = viewer(principal);
@@ -301,10 +339,8 @@ async fn shared_page(
     let page = SharedPage { after, is_reversed, limit: rows_for(limit) };
     let company = principal.company_id;
     let mut found = rows::shared_page(gateway, &mut reading, company, place, filter, named, page).await?;
-    let next = cut(&mut found, limit).map(|SharedFile { association, .. }| {
-        let Association { is_pinned, created_at, id, .. } = *association;
-        Cursor::Shared { place, is_reversed, after: SharedKey { is_pinned, created_at, id } }
-    });
+    let next = cut(&mut found, limit);
+    let next = next.map(|SharedFile { association, .. }| Cursor::after_association(place, is_reversed, association));
     let ids = found.iter().map(|shared| UploadId(shared.file.id));
     let facts = facts_of(gateway, &mut reading, principal, ids).await?;
     // The access facts are newer than the tables. Show a file only if this viewer can still see it through this

@@ -32,7 +32,7 @@ use waybill_data_plane::refused;
 use waybill_domain::access::Operation;
 use waybill_domain::token::Command;
 use waybill_http_kit::{Principal, Problem, RequestId};
-use waybill_read_model::queries::{DownloadToken, PageKey, TokenFilter, list_tokens};
+use waybill_read_model::queries::{DownloadToken, TokenFilter, TokenKey, list_tokens};
 use waybill_schema::ErrorCode;
 use waybill_schema::events::DownloadTokenIssued;
 use waybill_schema::{CompanyId, FileId, TokenId, UploadId};
@@ -77,7 +77,7 @@ async fn page_of(request: &HttpRequest, gateway: &Gateway, page: TokenPage) -> R
         let text = "the cursor belongs to another list; start again without a cursor";
         return Err(Problem::bad_request(ErrorCode::CursorInvalid, text));
     }
-    let after = after.map(|after| PageKey { created_at: after.created_at, id: after.token });
+    let after = after.map(|after| TokenKey { created_at: after.created_at, id: after.token });
     let mut connection = gateway.positions.connection(request, None).await?;
     // One more row tells if there is a next page.
     let rows = i64::try_from(limit + 1).unwrap_or(i64::MAX);
