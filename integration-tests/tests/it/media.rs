@@ -159,6 +159,12 @@ async fn a_media_url_shows_bytes_without_a_token_a_query_or_an_event() {
         let partition = partitions.of(room.ben.principal.company_id);
         waybill_event_log::EventLog::head(stack.log(), partition).await.unwrap().last_seq
     };
+    // The preview of the picture is the last event about it.
+    eventually("the preview", || async {
+        let shown = room.ben.get(&format!("/v1/files/{file}")).await.expect(200);
+        shown.body["preview"].is_object().then_some(())
+    })
+    .await;
     let before = head_of_log().await;
     locking.batch_execute("BEGIN; LOCK TABLE file IN ACCESS EXCLUSIVE MODE").await.unwrap();
     for _ in 0..3 {

@@ -11,9 +11,10 @@ from .stack import POSTGRES, Stack
 
 SUPERUSER = "postgres"
 
-# Tests create and drop hundreds of databases, which need not survive a power failure.
+# Tests create and drop hundreds of databases, which need not survive a power failure. A replica that a test has stopped follows again
+# after other tests have written much.
 _DISPOSABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off",
-               "max_connections": "300"}
+               "max_connections": "300", "wal_keep_size": "4GB"}
 
 
 class Postgres:
