@@ -1,4 +1,5 @@
-//! Has a content delivery network forget the bytes of files that nobody may read any more: one HTTP request per file.
+//! Has a content delivery network forget the bytes of files that nobody may read any more: an HTTP request per file,
+//! and a second one a few seconds later.
 //!
 //! An edge that checks only the signatures of media URLs would otherwise serve such bytes until the URLs expire.
 

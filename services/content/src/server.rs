@@ -114,7 +114,7 @@ fn start_background(config: &Config, partitions: Range<u32>, tasks: &mut JoinSet
     });
 }
 
-/// Starts the requests to a content delivery network, or deletes their consumers while there is none.
+/// Starts the requests to a content delivery network, or deletes their consumers if no network is set.
 fn start_purges(config: &Config, partitions: Range<u32>, tasks: &mut JoinSet<()>, shutdown: &Shutdown) {
     let (nats, shutdown) = (config.nats.clone(), shutdown.clone());
     let Some(hook) = config.purge_hook.clone().map(Arc::new) else {

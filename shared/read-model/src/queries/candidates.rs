@@ -1,6 +1,6 @@
 //! Pages of the candidates of the sweep, and the shares in which processes search for them.
 
-use super::load_for_values;
+use super::{Planning, load_planned};
 use crate::ReadModelError;
 use crate::statement::{Bind, Statement};
 use chrono::{DateTime, Utc};
@@ -135,6 +135,6 @@ pub(super) async fn find(
          WHERE {condition} {ours} AND (t.{time}, t.{id}) > (:after_time, :after_id) ORDER BY t.{time}, t.{id} LIMIT :limit"
     );
     let statement = Statement::new(&text, binds.into_iter().chain(share).chain(page.binds()));
-    let found: Vec<Found> = load_for_values(connection, statement, None, operation).await?;
+    let found: Vec<Found> = load_planned(connection, statement, Planning::ForValues, None, operation).await?;
     Ok(found.into_iter().map(overdue).collect())
 }

@@ -1,4 +1,4 @@
-//! Loading of the rows of queries whose plans depend on their values.
+//! Loading of the rows of queries that are planned under settings of their own.
 
 use crate::ReadModelError;
 use diesel_async::methods::LoadQuery;
@@ -11,7 +11,7 @@ pub(super) struct Timeout(pub(super) &'static str);
 /// Settings under which a statement is planned.
 #[derive(Clone, Copy)]
 pub(super) enum Planning {
-    /// A plan for the values of the statement.
+    /// A plan for the values of the statement, because the best one depends on them.
     ForValues,
     /// The plan that the connection keeps, without sorting: rows come from an index in their order, so that it does not matter that
     /// the plan is made for an average number of rows.
@@ -25,20 +25,6 @@ impl Planning {
             Self::InIndexOrder => "SET LOCAL enable_sort = off; SET LOCAL enable_incremental_sort = off",
         }
     }
-}
-
-/// Loads the rows of a query with a plan for its values, because the best plan of a listing depends on them.
-pub(super) async fn load_for_values<'query, Q, R>(
-    connection: &mut AsyncPgConnection,
-    query: Q,
-    timeout: Option<Timeout>,
-    operation: &'static str,
-) -> Result<Vec<R>, ReadModelError>
-where
-    Q: LoadQuery<'query, AsyncPgConnection, R> + Send + 'query,
-    R: Send + 'query,
-{
-    load_planned(connection, query, Planning::ForValues, timeout, operation).await
 }
 
 /// Loads the rows of a query that is planned under these settings.

@@ -30,7 +30,7 @@ mod shared;
 mod sweep;
 mod tokens;
 
-use load::load_for_values;
+use load::{Planning, load_planned};
 
 pub use access::{
     AccessRows, AuthorAccess, CompanyAccess, FileAccess, ShareAccess, ThreadAccess, UserAccess, Wanted, access_rows,

@@ -1,6 +1,6 @@
 //! Queries for upload sessions and the progress of uploads.
 
-use super::load_for_values;
+use super::{Planning, load_planned};
 use crate::ReadModelError;
 use crate::rows::UploadSessionRow;
 use crate::schema::{file, partial_upload, upload_progress, upload_session};
@@ -186,6 +186,6 @@ pub fn list_running(
             .select(UploadProgress::as_select())
             .order((upload_progress::started_at, upload_progress::id))
             .limit(FILES_LISTED);
-        load_for_values(connection, running, None, "listing running uploads").await
+        load_planned(connection, running, Planning::ForValues, None, "listing running uploads").await
     })
 }

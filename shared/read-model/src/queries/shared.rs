@@ -141,7 +141,7 @@ fn listing_of_place(
     Ok(Listing::new(text, binds, filter, !page.is_reversed, page.limit))
 }
 
-/// Returns the time at which the next association with a chatroom or thread expires. Until then, its list changes with events only.
+/// Returns the time at which the next association with a chatroom or thread expires. Until then, only events change the list of its files.
 ///
 /// # Errors
 /// [`ReadModelError`].

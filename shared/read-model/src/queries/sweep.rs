@@ -2,7 +2,7 @@
 //! really overdue. Each batch begins after the previous one, so that candidates which remain do not block the others.
 
 use super::candidates::{Candidates, Overdue, Page, Place, find, literals};
-use super::load_for_values;
+use super::{Planning, load_planned};
 use crate::ReadModelError;
 use crate::statement::{Bind, Statement};
 use chrono::{DateTime, Utc};
@@ -295,9 +295,14 @@ pub fn quotas_to_count(
                 ORDER BY q.last_calculated_at, q.company_id"
         );
         let binds = [("time", Bind::Time(time))].into_iter().chain(share).chain(page.binds());
-        let found: Vec<Counts> =
-            load_for_values(connection, Statement::new(&text, binds), None, "searching for quotas to recalculate")
-                .await?;
+        let found: Vec<Counts> = load_planned(
+            connection,
+            Statement::new(&text, binds),
+            Planning::ForValues,
+            None,
+            "searching for quotas to recalculate",
+        )
+        .await?;
         let counted = |found: Counts| Counted {
             company_id: CompanyId(found.company_id),
             file_bytes: found.file_bytes,

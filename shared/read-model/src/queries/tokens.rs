@@ -1,6 +1,6 @@
 //! Queries for download tokens.
 
-use super::load_for_values;
+use super::{Planning, load_planned};
 use crate::ReadModelError;
 use crate::statement::{Bind, Statement};
 use chrono::{DateTime, Utc};
@@ -71,7 +71,8 @@ pub fn list_tokens(
         }
         let operation = "listing tokens";
         let found: Vec<Found> =
-            load_for_values(connection, statement(company, filter, after, limit), None, operation).await?;
+            load_planned(connection, statement(company, filter, after, limit), Planning::ForValues, None, operation)
+                .await?;
         let tokens = found.into_iter().map(|row| serde_json::from_value(row.found));
         tokens.collect::<Result<_, _>>().map_err(ReadModelError::row(operation))
     })
