@@ -213,7 +213,7 @@ async fn a_large_rebuild_ends_with_all_indexes_and_keys() {
         "SELECT format('%s %s %s', indrelid::regclass, i.relname, \
          regexp_replace(replace(pg_get_indexdef(indexrelid), n.nspname, ''), ' WHERE .*', ' WHERE')) AS found \
          FROM pg_index JOIN pg_class i ON i.oid = indexrelid JOIN pg_namespace n ON n.oid = i.relnamespace \
-         WHERE n.nspname = current_schema() AND NOT i.relispartition AND indisvalid ORDER BY 1",
+         WHERE n.nspname = current_schema() AND indisvalid ORDER BY 1",
         "SELECT format('%s %s', conrelid::regclass, pg_get_constraintdef(oid)) AS found FROM pg_constraint \
          WHERE connamespace = current_schema()::regnamespace AND conparentid = 0 AND convalidated ORDER BY 1",
         "SELECT relname::text AS found FROM pg_class \

@@ -6,8 +6,6 @@
 
 use crate::digest::tables;
 use crate::{Database, ReadModelError};
-use diesel::result::DatabaseErrorKind as Kind;
-use diesel::result::Error;
 use diesel::sql_types::{BigInt, Bool as SqlBool, Text};
 use diesel::{QueryableByName, sql_query};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
@@ -20,6 +18,8 @@ const MAKING: &str = "creating indexes and foreign keys";
 
 /// Drops indexes and foreign keys. Unique indexes are kept because upserts need them, and the indexes of `parked_event`
 /// because it is queried during the rebuild.
+///
+/// The index of each partition keeps its name. If PostgreSQL chose the names, concurrent statements would choose the same.
 const PUT_OFF: &str = "
 CREATE TABLE rebuild_put_off (id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, is_index BOOLEAN NOT NULL, statement TEXT NOT NULL);
 INSERT INTO rebuild_put_off (is_index, statement)
@@ -27,7 +27,12 @@ INSERT INTO rebuild_put_off (is_index, statement)
     FROM pg_constraint WHERE contype = 'f' AND conparentid = 0 AND connamespace = current_schema()::regnamespace
     ORDER BY oid;
 INSERT INTO rebuild_put_off (is_index, statement)
-    SELECT true, replace(pg_get_indexdef(i.indexrelid), ' ON ONLY ', ' ON ')
+    SELECT true, concat_ws('; ', pg_get_indexdef(i.indexrelid), (
+        SELECT string_agg(
+            format('%s; ALTER INDEX %s ATTACH PARTITION %s',
+                pg_get_indexdef(inhrelid), inhparent::regclass, inhrelid::regclass),
+            '; ' ORDER BY inhrelid)
+        FROM pg_inherits WHERE inhparent = i.indexrelid))
     FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
     WHERE NOT i.indisunique AND NOT c.relispartition AND c.relnamespace = current_schema()::regnamespace
         AND i.indrelid <> 'parked_event'::regclass
@@ -117,27 +122,12 @@ pub fn make(database: &Database, at_once: usize) -> BoxFuture<'_, Result<(), Rea
         for key in keys {
             make_one(database, &key).await?;
         }
-        let making: Vec<BoxFuture<'_, _>> =
-            indexes.into_iter().map(|index| make_index(database, index).boxed()).collect();
+        let making: Vec<BoxFuture<'_, _>> = indexes.iter().map(|index| make_one(database, index).boxed()).collect();
         stream::iter(making).buffer_unordered(at_once.max(1)).try_collect::<()>().await?;
         analyze(database).await?;
         let mut connection = database.connection().await?;
         connection.batch_execute("DROP TABLE rebuild_put_off").await.map_err(ReadModelError::query(MAKING))
     })
-}
-
-/// Maximum number of attempts to create an index. PostgreSQL chooses the names of the indexes on partitions, and
-/// concurrent statements can choose the same name.
-const NAMES: usize = 8;
-
-async fn make_index(database: &Database, index: PutOff) -> Result<(), ReadModelError> {
-    for _ in 1..NAMES {
-        match make_one(database, &index).await {
-            Err(ReadModelError::Query { source: Error::DatabaseError(Kind::UniqueViolation, _), .. }) => {}
-            done => return done,
-        }
-    }
-    make_one(database, &index).await
 }
 
 async fn make_one(database: &Database, one: &PutOff) -> Result<(), ReadModelError> {
