@@ -1,4 +1,4 @@
-//! Rows that gateways keep in Redis: they are used, and whatever happens to Redis, no answer is wrong.
+//! Rows that gateways keep, also in Redis: they are used, and whatever happens to Redis, no answer is wrong.
 
 use crate::changing::Scene;
 use crate::restored::{copied, restore, send};
@@ -21,6 +21,21 @@ async fn scene(redis: &str) -> Scene {
 async fn found(scene: &Scene, gateway: usize, kind: &str, result: &str) -> u64 {
     let metric = format!("waybill_cache_reads_total{{kind=\"{kind}\",result=\"{result}\"}}");
     scene.cluster.gateways[gateway].metric(&metric).await
+}
+
+/// Waits until gateways have found rows in all these places. Nothing changes any more, so each takes what it or another one has kept.
+async fn use_kept(scene: &Scene, path: String, places: &[&str]) {
+    let list = format!("/v1/files?chatroom_id={}", scene.room);
+    for (kind, path, clients) in [("file", path, &scene.anna), ("shared", list, &scene.ben)] {
+        for place in places {
+            eventually("the gateways to use what was kept", || async {
+                let _ = (clients[0].get(&path).await.expect(200), clients[1].get(&path).await.expect(200));
+                let found = found(scene, 0, kind, place).await + found(scene, 1, kind, place).await;
+                (found > 0).then_some(())
+            })
+            .await;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -62,18 +77,17 @@ async fn no_answer_is_wrong_whatever_happens_to_redis() {
             load.checked(300).await;
         })
         .await;
-    // Nothing changes any more, so each gateway takes what the other one has kept.
-    let list = format!("/v1/files?chatroom_id={}", scene.room);
-    for (kind, path, clients) in [("file", load.path(), &scene.anna), ("shared", list, &scene.ben)] {
-        for result in ["process", "redis"] {
-            eventually("the gateways to use what was kept", || async {
-                let _ = (clients[0].get(&path).await.expect(200), clients[1].get(&path).await.expect(200));
-                let found = found(&scene, 0, kind, result).await + found(&scene, 1, kind, result).await;
-                (found > 0).then_some(())
-            })
-            .await;
-        }
-    }
+    use_kept(&scene, load.path(), &["process", "redis"]).await;
+    scene.cluster.finish().await;
+}
+
+/// Without Redis, each gateway keeps rows for itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_answer_is_wrong_without_redis() {
+    let cluster = Cluster::start(Counts { each: 2, ..Counts::default() }).await;
+    let scene = Scene::on(cluster, &[]).await;
+    let load = scene.load(async |load| load.checked(1_000).await).await;
+    use_kept(&scene, load.path(), &["process"]).await;
     scene.cluster.finish().await;
 }
 

@@ -205,6 +205,10 @@ pub struct GatewaySettings {
         value_parser = clap::value_parser!(u64).range(0..=65_536)
     )]
     pub small_object_cache_mib: u64,
+    /// Memory in MiB for rows that were read from PostgreSQL, and that are used until an event changes them. 0 keeps none, except in
+    /// Redis, if it is set
+    #[arg(long, env = "WAYBILL_ROW_CACHE_MIB", default_value_t = 64, value_parser = clap::value_parser!(u64).range(0..=65_536))]
+    pub row_cache_mib: u64,
     /// Largest lag in seconds with which a replica of PostgreSQL may answer queries
     #[arg(
         long,

@@ -186,10 +186,19 @@ pub(crate) fn redis(settings: &RedisSettings) -> Result<Option<Arc<Redis>>, Comm
     Ok(url.map(Redis::new).transpose()?)
 }
 
-/// Returns the cache of rows that all gateways share.
-pub(crate) fn read_cache(redis: Arc<Redis>, secrets: &GatewaySecrets) -> Result<Arc<ReadCache>, CommandError> {
+/// Returns the cache of rows of a gateway, of up to `mib` in the process; `None` if it would keep nothing. All gateways share what is
+/// in Redis.
+pub(crate) fn read_cache(
+    mib: u64,
+    redis: Option<Arc<Redis>>,
+    secrets: &GatewaySecrets,
+) -> Result<Option<Arc<ReadCache>>, CommandError> {
+    if mib == 0 && redis.is_none() {
+        return Ok(None);
+    }
     let keys = SealingKeys::derive(&secrets.cursors()?, "waybill read cache");
-    Ok(ReadCache::new(redis, keys.ok_or("no key can be derived from WAYBILL_CURSOR_SECRET")?))
+    let keys = keys.ok_or("no key can be derived from WAYBILL_CURSOR_SECRET")?;
+    Ok(Some(ReadCache::new(mib << 20, redis.map(|redis| (redis, keys)))))
 }
 
 fn database_at(settings: &DatabaseSettings, url: &str) -> Result<Database, CommandError> {

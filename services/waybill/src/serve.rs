@@ -137,12 +137,15 @@ pub async fn start(args: ServeArgs, shutdown: &Shutdown) -> Result<Running, Comm
     let (back, end) = (Shutdown::new(), Shutdown::new());
     let mut followers = JoinSet::new();
     let is_gateway = matches!(args.role, Role::All | Role::Gateway);
-    let redis = if is_gateway { backing::redis(&args.redis)? } else { None };
-    let cache = redis.map(|redis| {
-        followers.spawn(redis.clone().watch(end.clone()));
-        backing::read_cache(redis, &args.gateway_secrets)
-    });
-    let (cache, scans) = (cache.transpose()?, backing::scan_rules(&args.scans));
+    let mut cache = None;
+    if is_gateway {
+        let redis = backing::redis(&args.redis)?;
+        if let Some(redis) = &redis {
+            followers.spawn(redis.clone().watch(end.clone()));
+        }
+        cache = backing::read_cache(args.gateway.row_cache_mib, redis, &args.gateway_secrets)?;
+    }
+    let scans = backing::scan_rules(&args.scans);
     let access = Access::keeping(log.clone(), database.clone(), scans, cache.clone());
     if args.role != Role::Projector {
         for partition in backing::partitions(&args.nats)?.all() {

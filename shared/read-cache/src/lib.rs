@@ -1,4 +1,4 @@
-//! A cache of what was read from the tables: a small one in the process, in front of Redis or Valkey, which many processes share.
+//! A cache of what was read from the tables: in the process, and in Redis or Valkey, which many processes share, if one is set.
 //!
 //! An entry has the position of the log up to which the tables contained the events when it was read. Every gateway follows the log
 //! anyway, so it knows whether a later event has changed the rows, and uses an entry only if none has. Therefore nothing has to be
@@ -50,16 +50,26 @@ impl<V> Clone for Kept<V> {
     }
 }
 
-/// The connection and the keys of all entries of a process.
+/// Number of shelves of a process, which share its memory equally.
+const SHELVES: u64 = 4;
+
+/// What all entries of a process share.
 pub struct ReadCache {
+    near_bytes: u64,
+    far: Option<Far>,
+}
+
+/// Redis, and the keys of all entries in it.
+struct Far {
     redis: Arc<Redis>,
     keys: SealingKeys,
 }
 
 impl ReadCache {
-    /// Creates a cache. The processes that share it have the same keys.
-    pub fn new(redis: Arc<Redis>, keys: SealingKeys) -> Arc<Self> {
-        Arc::new(Self { redis, keys })
+    /// Creates a cache that keeps values of up to `near_bytes` in the process, and all in `redis`, if there is one. The processes that
+    /// share it have the same keys. The size of a value is that of the bytes that [`Shelf::keep`] receives.
+    pub fn new(near_bytes: u64, redis: Option<(Arc<Redis>, SealingKeys)>) -> Arc<Self> {
+        Arc::new(Self { near_bytes, far: redis.map(|(redis, keys)| Far { redis, keys }) })
     }
 }
 
@@ -72,10 +82,12 @@ pub struct Shelf<V> {
 }
 
 impl<V: Send + Sync + 'static> Shelf<V> {
-    /// Creates an empty shelf that keeps values of up to `near_bytes` in the process. `decode` reads the bytes that [`Shelf::keep`]
-    /// received. `kind` is the label of its metrics.
-    pub fn new(cache: Arc<ReadCache>, kind: &'static str, near_bytes: u64, decode: fn(&[u8]) -> Option<V>) -> Self {
-        let near = Cache::builder(near_bytes).weigher(|kept: &Kept<V>| kept.bytes).time_to_live(KEPT_FOR).build();
+    /// Creates an empty shelf. `decode` reads the bytes that [`Shelf::keep`] received. `kind` is the label of its metrics.
+    pub fn new(cache: Arc<ReadCache>, kind: &'static str, decode: fn(&[u8]) -> Option<V>) -> Self {
+        let near = Cache::builder(cache.near_bytes / SHELVES)
+            .weigher(|kept: &Kept<V>| kept.bytes)
+            .time_to_live(KEPT_FOR)
+            .build();
         Self { cache, kind, near, decode }
     }
 
@@ -119,21 +131,23 @@ impl<V: Send + Sync + 'static> Shelf<V> {
         }
         let weight = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         self.near.insert(&(company, name.digest()), Kept { seq, until, value, bytes: weight });
+        let Some(Far { redis, keys }) = &self.cache.far else { return };
         let mut entry = Vec::with_capacity(HEAD + bytes.len());
         entry.push(FORMAT);
         entry.extend(seq.to_be_bytes());
         entry.extend(until.0.to_be_bytes());
         entry.extend(bytes);
-        let Some(sealed) = self.cache.keys.seal(&name.digest().0, entry) else { return };
+        let Some(sealed) = keys.seal(&name.digest().0, entry) else { return };
         let left = u64::try_from(until.0 - now().0).unwrap_or(0);
         if left > 0 {
-            self.cache.redis.set(name.key(), sealed, Duration::from_millis(left));
+            redis.set(name.key(), sealed, Duration::from_millis(left));
         }
     }
 
     async fn far(&self, name: Name) -> Option<Kept<V>> {
-        let sealed = self.cache.redis.get(name.key()).await?;
-        let entry = self.cache.keys.open(&name.digest().0, &sealed)?;
+        let Far { redis, keys } = self.cache.far.as_ref()?;
+        let sealed = redis.get(name.key()).await?;
+        let entry = keys.open(&name.digest().0, &sealed)?;
         let (head, bytes) = entry.split_at_checked(HEAD)?;
         let (format, numbers) = head.split_first()?;
         let (seq, until) = numbers.split_at_checked(size_of::<u64>())?;

@@ -111,7 +111,7 @@ pub struct DatabaseSettings {
 #[command(next_help_heading = "Redis")]
 pub struct RedisSettings {
     /// URL of Redis 6 or Valkey, in which gateways keep what they read from PostgreSQL: redis://user:password@host:port, or
-    /// rediss:// for TLS. Without it, PostgreSQL answers all queries. Entries are encrypted with keys from
+    /// rediss:// for TLS. Without it, each gateway keeps its own. Entries are encrypted with keys from
     /// WAYBILL_CURSOR_SECRET
     #[arg(long, env = "WAYBILL_REDIS_URL", hide_env_values = true)]
     pub redis_url: Option<String>,

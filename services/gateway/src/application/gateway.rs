@@ -85,7 +85,7 @@ pub(crate) struct Gateway {
     pub(crate) reads: ReadRecorder,
     pub(crate) kept_reads: Records,
     pub(crate) last_reads: LastReads,
-    /// Rows that were read earlier, if a cache is configured.
+    /// Rows that were read earlier, if they are kept.
     pub(crate) rows: Option<Rows>,
 }
 

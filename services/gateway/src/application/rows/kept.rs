@@ -5,9 +5,6 @@ use std::sync::Arc;
 use waybill_read_cache::{ReadCache, Shelf};
 use waybill_read_model::queries::{File, SharedFile};
 
-/// Size of the files, and of each kind of pages, in the process in bytes.
-const NEAR_BYTES: u64 = 16 * 1_024 * 1_024;
-
 /// Names of the kinds.
 pub(super) const FILE: &str = "file";
 pub(super) const OWN: &str = "own";
@@ -27,5 +24,5 @@ impl Rows {
 }
 
 fn shelf<V: DeserializeOwned + Send + Sync + 'static>(cache: &Arc<ReadCache>, kind: &'static str) -> Shelf<V> {
-    Shelf::new(cache.clone(), kind, NEAR_BYTES, |bytes| serde_json::from_slice(bytes).ok())
+    Shelf::new(cache.clone(), kind, |bytes| serde_json::from_slice(bytes).ok())
 }
