@@ -86,7 +86,13 @@ async fn no_answer_is_wrong_whatever_happens_to_redis() {
 async fn no_answer_is_wrong_without_redis() {
     let cluster = Cluster::start(Counts { each: 2, ..Counts::default() }).await;
     let scene = Scene::on(cluster, &[]).await;
-    let load = scene.load(async |load| load.checked(1_000).await).await;
+    let load = scene
+        .load(async |load| {
+            for _ in 0..4 {
+                load.checked(250).await;
+            }
+        })
+        .await;
     use_kept(&scene, load.path(), &["process"]).await;
     scene.cluster.finish().await;
 }
