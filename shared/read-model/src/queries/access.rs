@@ -167,7 +167,8 @@ pub struct ThreadAccess {
 const OPERATION: &str = "reading access rights";
 
 /// Uses the primary keys of companies, users, chatrooms, threads and files, and `idx_file_association_file_id` for
-/// associations.
+/// associations. Ids are compared with `= ANY(ARRAY(…))` instead of joined, so that no plan reads all threads, chatrooms or users of a
+/// company.
 const TEXT: &str = r#"
 WITH RECURSIVE viewer AS MATERIALIZED (
     SELECT u.deleted_at, u.removed_seq, u.tokens_valid_from FROM "user" u WHERE u.company_id = :company AND u.id = :user
@@ -179,9 +180,14 @@ memberships AS MATERIALIZED (
 rooms AS MATERIALIZED (
     SELECT chatroom_id AS id FROM memberships WHERE chatroom_id IS NOT NULL UNION SELECT unnest(:joined_chatrooms)
 ),
-found (id, file_id, parent_id) AS (
-    SELECT a.id, a.file_id, a.parent_id
-    FROM file_association a JOIN file f ON f.company_id = :company AND f.id = a.file_id
+wanted_files AS MATERIALIZED (
+    SELECT f.id, f.uploaded_by, f.is_processed, f.deleted_at, f.purged_at, f.scan, f.released_at
+    FROM file f WHERE f.company_id = :company AND f.id = ANY(:files)
+),
+direct AS MATERIALIZED (
+    SELECT a.id, a.file_id, a.chatroom_id, a.thread_id, a.shared_by, a.parent_id, a.access_type, a.permissions, a.expires_at,
+        a.shared_seq
+    FROM file_association a JOIN wanted_files f ON f.id = a.file_id
     WHERE a.file_id = ANY(:files) AND a.company_id = :company AND a.revoked_at IS NULL
         AND (:every_share OR f.uploaded_by = :user OR a.shared_by = :user OR (
             (a.expires_at IS NULL OR a.expires_at > now()) AND (
@@ -189,49 +195,59 @@ found (id, file_id, parent_id) AS (
                 OR a.chatroom_id IN (SELECT id FROM rooms)
                 OR a.thread_id IN (SELECT thread_id FROM memberships WHERE thread_id IS NOT NULL)
                 OR a.thread_id = ANY(:joined_threads)
-                OR EXISTS (SELECT FROM thread t WHERE t.company_id = :company AND t.id = a.thread_id
-                    AND t.chatroom_id IN (SELECT id FROM rooms)))))
+                OR (SELECT t.chatroom_id FROM thread t WHERE t.company_id = :company AND t.id = a.thread_id)
+                    IN (SELECT id FROM rooms))))
+),
+above (id, file_id, parent_id) AS (
+    SELECT a.id, a.file_id, a.parent_id FROM direct d
+    JOIN file_association a ON a.company_id = :company AND a.id = d.parent_id AND a.file_id = d.file_id
+    WHERE d.parent_id IS NOT NULL AND a.revoked_at IS NULL
     UNION
-    SELECT a.id, a.file_id, a.parent_id FROM found
-    JOIN file_association a ON a.company_id = :company AND a.id = found.parent_id AND a.file_id = found.file_id
-    WHERE found.parent_id IS NOT NULL AND a.revoked_at IS NULL
+    SELECT a.id, a.file_id, a.parent_id FROM above
+    JOIN file_association a ON a.company_id = :company AND a.id = above.parent_id AND a.file_id = above.file_id
+    WHERE above.parent_id IS NOT NULL AND a.revoked_at IS NULL
+),
+found AS MATERIALIZED (
+    SELECT * FROM direct
+    UNION ALL
+    SELECT a.id, a.file_id, a.chatroom_id, a.thread_id, a.shared_by, a.parent_id, a.access_type, a.permissions, a.expires_at,
+        a.shared_seq
+    FROM file_association a WHERE a.company_id = :company
+        AND a.id = ANY(ARRAY(SELECT id FROM above WHERE id NOT IN (SELECT id FROM direct)))
 ),
 named (id, name) AS (
     (
         SELECT found.id, :user_text::text FROM found
-        UNION SELECT found.parent_id, a.shared_by::text FROM found
-        JOIN file_association a ON a.company_id = :company AND a.id = found.id
-        WHERE found.parent_id IS NOT NULL
+        UNION SELECT found.parent_id, found.shared_by::text FROM found WHERE found.parent_id IS NOT NULL
     )
     UNION SELECT found.parent_id, named.name FROM named JOIN found ON found.id = named.id
     WHERE found.parent_id IS NOT NULL
 ),
 shares AS MATERIALIZED (
-    SELECT a.id, a.company_id, a.file_id, a.chatroom_id, a.thread_id, a.shared_by, a.parent_id, a.access_type, a.expires_at,
-        a.shared_seq,
+    SELECT a.id, a.file_id, a.chatroom_id, a.thread_id, a.shared_by, a.parent_id, a.access_type, a.expires_at, a.shared_seq,
         CASE WHEN :all_names OR a.permissions IS NULL THEN a.permissions ELSE jsonb_build_object(
             'everyone', a.permissions -> 'everyone',
             'users', (SELECT coalesce(jsonb_object_agg(n.name, a.permissions -> 'users' -> n.name), '{}')
                 FROM named n WHERE n.id = a.id AND a.permissions -> 'users' -> n.name IS NOT NULL)) END AS permissions
-    FROM found JOIN file_association a ON a.company_id = :company AND a.id = found.id
+    FROM found a
 ),
 threads AS MATERIALIZED (
     SELECT t.id, t.chatroom_id,
         t.deleted_at IS NULL
             AND (t.chatroom_id IS NULL OR (r.deleted_at IS NULL AND t.opened_seq > r.deleted_seq)) AS is_open,
         greatest(t.deleted_seq, coalesce(r.deleted_seq, 0)) AS deleted_seq
-    FROM (SELECT unnest(:threads) AS id UNION SELECT thread_id FROM shares) wanted
-    JOIN thread t ON t.company_id = :company AND t.id = wanted.id
-    LEFT JOIN chatroom r ON r.company_id = t.company_id AND r.id = t.chatroom_id
+    FROM thread t
+    LEFT JOIN chatroom r ON r.company_id = :company AND r.id = t.chatroom_id
+    WHERE t.company_id = :company AND t.id = ANY(ARRAY(SELECT unnest(:threads) UNION SELECT thread_id FROM shares))
 ),
 chatrooms AS MATERIALIZED (
-    SELECT r.id, r.deleted_at IS NULL AS is_open, r.deleted_seq
-    FROM (SELECT unnest(:chatrooms) AS id UNION SELECT chatroom_id FROM shares UNION SELECT chatroom_id FROM threads) wanted
-    JOIN chatroom r ON r.company_id = :company AND r.id = wanted.id
+    SELECT r.id, r.deleted_at IS NULL AS is_open, r.deleted_seq FROM chatroom r
+    WHERE r.company_id = :company AND r.id = ANY(ARRAY(
+        SELECT unnest(:chatrooms) UNION SELECT chatroom_id FROM shares UNION SELECT chatroom_id FROM threads))
 ),
 authors AS MATERIALIZED (
     SELECT u.id, u.deleted_at, u.removed_seq FROM "user" u
-    WHERE u.company_id = :company AND u.id IN (SELECT s.shared_by FROM shares s WHERE s.parent_id IS NOT NULL)
+    WHERE u.company_id = :company AND u.id = ANY(ARRAY(SELECT DISTINCT shared_by FROM shares WHERE parent_id IS NOT NULL))
 ),
 memberships_of_authors AS MATERIALIZED (
     SELECT m.user_id, m.chatroom_id, m.thread_id, m.added_seq FROM authors u
@@ -263,7 +279,7 @@ SELECT json_build_object(
         FROM viewer v),
     'files', (SELECT coalesce(json_agg(json_build_array(
         f.id, f.uploaded_by, f.is_processed, f.deleted_at IS NOT NULL, f.purged_at IS NOT NULL, f.scan, f.released_at IS NOT NULL)), '[]')
-        FROM file f WHERE f.company_id = :company AND f.id = ANY(:files)),
+        FROM wanted_files f),
     'shares', (SELECT coalesce(json_agg(json_build_array(
         a.id, a.file_id, a.chatroom_id, a.thread_id, a.shared_by, a.parent_id, a.access_type, a.permissions, a.expires_at,
         (a.chatroom_id IS NOT NULL AND NOT coalesce(r.is_open AND a.shared_seq > r.deleted_seq, false))
@@ -287,7 +303,7 @@ SELECT json_build_object(
     'parked', (SELECT coalesce(json_agg(DISTINCT p.aggregate), '[]') FROM parked_event p WHERE p.aggregate IN (
         SELECT :company::text || '.directory'
         UNION ALL SELECT :company::text || '.file.' || f.id FROM unnest(:files) f (id)
-        UNION ALL SELECT s.company_id::text || '.share.' || s.id FROM shares s)),
+        UNION ALL SELECT :company::text || '.share.' || s.id FROM shares s)),
     'member_of_chatrooms', (SELECT coalesce(json_agg(r.id), '[]') FROM memberships m
         JOIN chatrooms r ON r.id = m.chatroom_id WHERE r.is_open AND m.added_seq > r.deleted_seq),
     'member_of_threads', (SELECT coalesce(json_agg(t.id), '[]') FROM memberships m
