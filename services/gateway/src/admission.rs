@@ -160,6 +160,7 @@ async fn pass(
         // If the client disconnects while it waits, the bytes that it has sent are still stored.
         let hold = Hold::of(request.request());
         check(gateway, &principal, route, request).await?;
+        gateway.at_once.note(principal.company_id);
         gateway.admission.spend(&principal, route.points(request.method())).await?;
         drop(hold);
         if !principal.is_host() {

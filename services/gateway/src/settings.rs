@@ -80,6 +80,14 @@ pub struct AtOnceSettings {
     /// /64 network of IPv6
     #[arg(long, env = "WAYBILL_DOWNLOADS_PER_ADDRESS", default_value_t = 5_000)]
     pub downloads_per_address: u32,
+    /// Bandwidth in MiB per second of all downloads of a company from a gateway, while other companies use the gateway. 0 is no limit
+    #[arg(
+        long,
+        env = "WAYBILL_SHARED_DOWNLOAD_MIB_PER_S",
+        default_value_t = 256,
+        value_parser = clap::value_parser!(u64).range(0..=1_048_576)
+    )]
+    pub shared_download_mib_per_s: u64,
     /// Maximum number of requests of a user that send bytes of files at the same time to a gateway
     #[arg(long, env = "WAYBILL_BODIES_PER_USER", default_value_t = 1_000)]
     pub bodies_per_user: u32,

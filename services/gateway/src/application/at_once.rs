@@ -1,13 +1,30 @@
 //! Limits of requests that last long: downloads, bodies, waits and audit exports.
 
+use crate::application::bandwidth::Bandwidth;
 use crate::settings::AtOnceSettings;
 use std::net::IpAddr;
+use std::sync::Arc;
 use waybill_http_kit::slots::{Holder, Most, Slot, Slots};
 use waybill_http_kit::{Principal, Problem};
 use waybill_schema::{CompanyId, TokenId, UserId};
 
+/// A running download.
+pub(crate) struct Download {
+    company: CompanyId,
+    bandwidth: Arc<Bandwidth>,
+    _slot: Slot,
+}
+
+impl Download {
+    /// Waits until this number of bytes may be sent.
+    pub(crate) async fn take(&self, bytes: usize) {
+        self.bandwidth.take(self.company, u64::try_from(bytes).unwrap_or(u64::MAX)).await;
+    }
+}
+
 /// Requests that run at the same time on this gateway.
 pub(crate) struct AtOnce {
+    bandwidth: Arc<Bandwidth>,
     downloads: Slots,
     bodies: Slots,
     waits: Slots,
@@ -23,6 +40,7 @@ impl AtOnce {
             address: settings.downloads_per_address,
         };
         Self {
+            bandwidth: Bandwidth::new(settings.shared_download_mib_per_s),
             downloads: Slots::new("downloads", downloads),
             bodies: of("uploads", settings.bodies_per_user, settings.bodies_per_company),
             waits: of("waits", settings.waits_per_user, settings.waits_per_company),
@@ -34,8 +52,8 @@ impl AtOnce {
     ///
     /// # Errors
     /// 429 `too_many_at_once`.
-    pub(crate) fn download(&self, user: &Principal) -> Result<Slot, Problem> {
-        self.downloads.take(&[Holder::User(user.company_id, user.counted_as()), Holder::Company(user.company_id)])
+    pub(crate) fn download(&self, user: &Principal) -> Result<Download, Problem> {
+        self.begin_download(user.company_id, Holder::User(user.company_id, user.counted_as()), None)
     }
 
     /// Begins a download with a link.
@@ -47,8 +65,8 @@ impl AtOnce {
         company: CompanyId,
         token: TokenId,
         address: Option<IpAddr>,
-    ) -> Result<Slot, Problem> {
-        self.open_download(company, Holder::Link(company, token), address)
+    ) -> Result<Download, Problem> {
+        self.begin_download(company, Holder::Link(company, token), address)
     }
 
     /// Begins a download with a media URL of a user.
@@ -60,15 +78,20 @@ impl AtOnce {
         company: CompanyId,
         user: UserId,
         address: Option<IpAddr>,
-    ) -> Result<Slot, Problem> {
-        self.open_download(company, Holder::MediaUrls(company, user), address)
+    ) -> Result<Download, Problem> {
+        self.begin_download(company, Holder::MediaUrls(company, user), address)
     }
 
-    /// Begins a download that needs no access token.
-    fn open_download(&self, company: CompanyId, by: Holder, address: Option<IpAddr>) -> Result<Slot, Problem> {
+    fn begin_download(&self, company: CompanyId, by: Holder, address: Option<IpAddr>) -> Result<Download, Problem> {
         let holders = [by, Holder::Company(company)];
         let holders: Vec<Holder> = address.map(Holder::Address).into_iter().chain(holders).collect();
-        self.downloads.take(&holders)
+        let slot = self.downloads.take(&holders)?;
+        Ok(Download { company, bandwidth: self.bandwidth.clone(), _slot: slot })
+    }
+
+    /// Notes a request of a company, of which the downloads of other companies take account.
+    pub(crate) fn note(&self, company: CompanyId) {
+        self.bandwidth.note(company);
     }
 
     /// Begins to receive bytes of a file.

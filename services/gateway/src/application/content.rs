@@ -1,5 +1,6 @@
 //! Reading of the bytes of a file from the object store.
 
+use crate::application::at_once::Download;
 use crate::application::gateway::Gateway;
 use crate::application::plain::{needed, splice};
 use crate::application::tokens::running::Sending;
@@ -10,11 +11,11 @@ use actix_web::{HttpResponse, HttpResponseBuilder};
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{Stream, StreamExt};
+use std::rc::Rc;
 use uuid::Uuid;
 use waybill_access::Transfer;
 use waybill_domain::location::pieces_within;
 use waybill_http_kit::Problem;
-use waybill_http_kit::slots::Slot;
 use waybill_object_store::StoreError;
 use waybill_read_model::queries::File;
 use waybill_repository::ContentAggregate;
@@ -49,7 +50,7 @@ impl Source<'_> {
     }
 }
 
-/// Sends the bytes of `range`, as long as `transfer` may continue. Keeps `slot` until the last byte was sent. With `sending`,
+/// Sends the bytes of `range`, as long as `transfer` may continue. Keeps `download` until the last byte was sent. With `sending`,
 /// records which bytes were sent, for downloads with a token.
 pub(crate) async fn send_noted(
     gateway: &Gateway,
@@ -57,7 +58,7 @@ pub(crate) async fn send_noted(
     answer: HttpResponseBuilder,
     range: ByteRange,
     sending: Option<Sending>,
-    slot: Slot,
+    download: Download,
     transfer: Transfer,
 ) -> Result<HttpResponse, Problem> {
     let (file, bytes) = (source.file, source.read(gateway, range).await?);
@@ -67,15 +68,15 @@ pub(crate) async fn send_noted(
         Some(sending) => sending.note(bytes).boxed(),
         None => bytes,
     };
-    Ok(with_bytes(answer, range.len(), bytes, slot))
+    Ok(with_bytes(answer, range.len(), bytes, download))
 }
 
-/// Sends the compressed bytes of a file, as long as `transfer` may continue. Keeps `slot` until the last byte was sent.
+/// Sends the compressed bytes of a file, as long as `transfer` may continue. Keeps `download` until the last byte was sent.
 pub(crate) async fn send_compressed(
     gateway: &Gateway,
     file: &File,
     answer: HttpResponseBuilder,
-    slot: Slot,
+    download: Download,
     transfer: Transfer,
 ) -> Result<HttpResponse, Problem> {
     let size_bytes = file.size_bytes.unsigned_abs();
@@ -83,7 +84,7 @@ pub(crate) async fn send_compressed(
     let body = at_its_key(gateway, file, Form::Compressed, read).await?;
     gateway.last_reads.note(CompanyId(file.company_id), UploadId(file.id));
     let bytes = while_permitted(body.bytes, transfer, file.id);
-    Ok(with_bytes(answer, body.length, bytes, slot))
+    Ok(with_bytes(answer, body.length, bytes, download))
 }
 
 /// Returns the number of bytes that [`send_compressed`] sends.
@@ -130,17 +131,23 @@ fn unreadable(error: StoreError) -> Problem {
     }
 }
 
-/// Builds the response with the bytes of an object. Keeps `slot` until the last byte was sent.
+/// Builds the response with the bytes of an object. Keeps `download` until the last byte was sent.
 pub(crate) fn with_bytes(
     mut answer: HttpResponseBuilder,
     length: u64,
     bytes: impl Stream<Item = Result<Bytes, StoreError>> + 'static,
-    slot: Slot,
+    download: Download,
 ) -> HttpResponse {
-    let bytes = bytes.inspect(move |_| {
-        let _held = &slot;
+    let download = Rc::new(download);
+    let bytes = bytes.then(move |bytes| {
+        let download = download.clone();
+        async move {
+            if let Ok(bytes) = &bytes {
+                download.take(bytes.len()).await;
+            }
+            bytes.map_err(|error| Box::new(error) as Box<dyn std::error::Error>)
+        }
     });
-    let bytes = bytes.map(|bytes| bytes.map_err(|error| Box::new(error) as Box<dyn std::error::Error>));
     answer.body(SizedStream::new(length, bytes))
 }
 

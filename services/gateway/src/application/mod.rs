@@ -7,6 +7,7 @@ pub(crate) mod append_order;
 pub(crate) mod archives;
 pub(crate) mod at_once;
 pub(crate) mod audit_heads;
+mod bandwidth;
 pub(crate) mod completion_wait;
 pub(crate) mod content;
 pub(crate) mod files;

@@ -1,5 +1,6 @@
 //! Lookup of a preview of a file, and sending of its bytes.
 
+use crate::application::at_once::Download;
 use crate::application::content::with_bytes;
 use crate::application::files::find::find;
 use crate::application::gateway::Gateway;
@@ -9,7 +10,6 @@ use crate::http::path::VariantPath;
 use crate::http::problems::OrProblem;
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use waybill_domain::access::Operation;
-use waybill_http_kit::slots::Slot;
 use waybill_http_kit::{Principal, Problem};
 use waybill_object_store::StoreError;
 use waybill_read_model::queries::{File, Preview};
@@ -47,19 +47,19 @@ pub(crate) fn variant_of(file: &File, variant: Option<Variant>) -> Result<Found,
     })
 }
 
-/// Sends a preview. Keeps `slot` until the last byte was sent.
+/// Sends a preview. Keeps `download` until the last byte was sent.
 pub(crate) async fn send(
     gateway: &Gateway,
     found: &Found,
     answer: HttpResponseBuilder,
-    slot: Slot,
+    download: Download,
 ) -> Result<HttpResponse, Problem> {
     let body = match gateway.file_bytes.object(&found.key, found.size_bytes).await {
         // The file was purged in the meantime.
         Err(StoreError::NotFound { .. }) => return Err(absent()),
         body => body.or_problem("reading a preview")?,
     };
-    Ok(with_bytes(answer, found.size_bytes, body.bytes, slot))
+    Ok(with_bytes(answer, found.size_bytes, body.bytes, download))
 }
 
 fn absent() -> Problem {

@@ -2,6 +2,7 @@
 
 use crate::application::archives::open;
 use crate::application::archives::opened::Opened;
+use crate::application::at_once::Download;
 use crate::application::content::{Source, while_permitted, with_bytes};
 use crate::application::gateway::Gateway;
 use crate::application::plain::form_for;
@@ -13,7 +14,6 @@ use futures_util::{StreamExt, TryStreamExt};
 use std::sync::Arc;
 use waybill_access::Transfer;
 use waybill_http_kit::Problem;
-use waybill_http_kit::slots::Slot;
 use waybill_object_store::StoreError;
 use waybill_schema::ByteRange;
 use waybill_service_kit::now;
@@ -29,13 +29,13 @@ const AHEAD: usize = 8;
 type Body = LocalBoxStream<'static, Result<Bytes, StoreError>>;
 
 /// Sends the bytes of `range`. The connection breaks if a file cannot be read to its end, so that the client never takes an incomplete
-/// archive for a whole one. Keeps `slot` until the last byte was sent.
+/// archive for a whole one. Keeps `download` until the last byte was sent.
 pub(crate) fn send(
     gateway: web::Data<Gateway>,
     opened: Arc<Opened>,
     answer: HttpResponseBuilder,
     range: ByteRange,
-    slot: Slot,
+    download: Download,
 ) -> HttpResponse {
     let segments = opened.archive.layout.segments(range.from, range.to);
     let bodies = stream::iter(segments).map(move |segment| {
@@ -53,7 +53,7 @@ pub(crate) fn send(
             }
         }
     });
-    with_bytes(answer, range.len(), bodies.buffered(AHEAD).try_flatten().boxed_local(), slot)
+    with_bytes(answer, range.len(), bodies.buffered(AHEAD).try_flatten().boxed_local(), download)
 }
 
 /// Reads a small range of a file before its turn. When its turn comes, its access is checked again.
