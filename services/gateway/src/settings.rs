@@ -85,9 +85,9 @@ pub struct AtOnceSettings {
         long,
         env = "WAYBILL_SHARED_DOWNLOAD_MIB_PER_S",
         default_value_t = 256,
-        value_parser = clap::value_parser!(u64).range(0..=1_048_576)
+        value_parser = clap::value_parser!(u32).range(0..=1_048_576)
     )]
-    pub shared_download_mib_per_s: u64,
+    pub shared_download_mib_per_s: u32,
     /// Maximum number of requests of a user that send bytes of files at the same time to a gateway
     #[arg(long, env = "WAYBILL_BODIES_PER_USER", default_value_t = 1_000)]
     pub bodies_per_user: u32,

@@ -196,9 +196,11 @@ pub(crate) fn read_cache(
     if mib == 0 && redis.is_none() {
         return Ok(None);
     }
-    let keys = SealingKeys::derive(&secrets.cursors()?, "waybill read cache");
-    let keys = keys.ok_or("no key can be derived from WAYBILL_CURSOR_SECRET")?;
-    Ok(Some(ReadCache::new(mib << 20, redis.map(|redis| (redis, keys)))))
+    let with_keys = |redis| -> Result<_, CommandError> {
+        let keys = SealingKeys::derive(&secrets.cursors()?, "waybill read cache");
+        Ok((redis, keys.ok_or("no key can be derived from WAYBILL_CURSOR_SECRET")?))
+    };
+    Ok(Some(ReadCache::new(mib << 20, redis.map(with_keys).transpose()?)))
 }
 
 fn database_at(settings: &DatabaseSettings, url: &str) -> Result<Database, CommandError> {

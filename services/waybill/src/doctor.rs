@@ -70,7 +70,7 @@ pub(crate) async fn doctor(args: DoctorArgs) -> Result<ExitCode, CommandError> {
     if let Some(redis) = backing::redis(&args.redis)? {
         let found = match redis.version().await {
             Ok(version) => Found::Good(format!("version {version}")),
-            Err(error) => Found::Limit(format!("{error}; PostgreSQL answers all queries until Redis answers")),
+            Err(error) => Found::Limit(format!("{error}; PostgreSQL answers instead until Redis does")),
         };
         findings.push(Check::new("Redis", found));
     }

@@ -11,6 +11,7 @@ mod origins;
 pub mod points;
 pub mod problem;
 pub mod proxies;
+pub mod rate;
 pub mod rate_limit;
 pub mod request;
 pub mod settings;

@@ -1,10 +1,8 @@
 //! Points: requests weighted by what they cost the servers. A user and a company get points at a steady rate and can save
 //! some. A request that finds too few points waits for its turn, in order of arrival, so that a client that sends too much
 //! becomes slower and gets no errors. Only a request that would wait for too long is refused.
-//!
-//! The method is the generic cell rate algorithm (ITU-T I.371) with a queue: a party has one instant, at which all of its
-//! points are back. `governor` implements the algorithm without a queue.
 
+use crate::rate::Rate;
 use crate::slots::{Holder, Most, Slot, Slots};
 use crate::{Principal, Problem};
 use prometheus::{IntCounter, IntCounterVec};
@@ -54,14 +52,6 @@ pub(crate) struct Points {
     waiting: Slots,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Rate {
-    /// Seconds until a point is back.
-    interval_s: f64,
-    /// Time in which all points come back.
-    burst: Duration,
-}
-
 /// Time that a request has to wait, and for whose points.
 struct Wait {
     time: Duration,
@@ -72,22 +62,6 @@ struct Wait {
 struct Waiting {
     time: Duration,
     _slot: Slot,
-}
-
-impl Rate {
-    fn new(per_second: f64, burst: f64) -> Self {
-        Self { interval_s: per_second.recip(), burst: Duration::from_secs_f64(burst / per_second) }
-    }
-
-    /// Returns when all points are back after a request of `points`, if they were or will be back at `full_at`.
-    fn after(self, full_at: Option<Instant>, now: Instant, points: u32) -> Instant {
-        full_at.map_or(now, |full_at| full_at.max(now)) + Duration::from_secs_f64(self.interval_s * f64::from(points))
-    }
-
-    /// Returns the time from `now` until a request may run after which all points are back at `full_at`.
-    fn wait(self, full_at: Instant, now: Instant) -> Duration {
-        full_at.saturating_duration_since(now).saturating_sub(self.burst)
-    }
 }
 
 impl Points {
@@ -120,9 +94,9 @@ impl Points {
         let now = Instant::now();
         let mut all = self.locked();
         for (holder, rate) in self.parties(principal) {
-            let full_at = rate.after(all.get(&holder).copied(), now, points);
+            let full_at = rate.after(all.get(&holder).copied(), now, f64::from(points));
             // One expensive request must not exclude a user for long.
-            all.insert(holder, full_at.min(now + rate.burst + PATIENCE));
+            all.insert(holder, full_at.min(now + rate.burst() + PATIENCE));
         }
     }
 
@@ -130,7 +104,7 @@ impl Points {
         let now = Instant::now();
         let mut all = self.locked();
         let after = self.parties(principal).map(|(holder, rate)| {
-            let full_at = rate.after(all.get(&holder).copied(), now, points);
+            let full_at = rate.after(all.get(&holder).copied(), now, f64::from(points));
             (full_at, Wait { time: rate.wait(full_at, now), holder })
         });
         let [(_, user), (_, company)] = &after;

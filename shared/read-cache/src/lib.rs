@@ -53,7 +53,7 @@ impl<V> Clone for Kept<V> {
 /// Number of shelves of a process, which share its memory equally.
 const SHELVES: u64 = 4;
 
-/// What all entries of a process share.
+/// The memory for entries of a process, and Redis, if one is set.
 pub struct ReadCache {
     near_bytes: u64,
     far: Option<Far>,

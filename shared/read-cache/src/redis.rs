@@ -76,7 +76,7 @@ impl Redis {
                 }
                 // Further attempts fail for the same reason.
                 Some(Err(error)) if is_first => {
-                    tracing::warn!(%error, "Redis does not answer in time; PostgreSQL answers all queries");
+                    tracing::warn!(%error, "Redis does not answer in time; PostgreSQL answers instead");
                 }
                 Some(Err(_)) => {}
             }
@@ -141,7 +141,7 @@ impl Redis {
         // The server answered: it may be full, for example.
         let is_of_connection = error.is_io_error() || error.is_timeout() || error.is_connection_dropped();
         if is_of_connection && self.use_now(None) {
-            tracing::warn!(%error, "Redis does not answer in time; PostgreSQL answers all queries");
+            tracing::warn!(%error, "Redis does not answer in time; PostgreSQL answers instead");
             self.failed.notify_one();
         }
         None

@@ -18,7 +18,7 @@ pub(crate) struct Download {
 impl Download {
     /// Waits until this number of bytes may be sent.
     pub(crate) async fn take(&self, bytes: usize) {
-        self.bandwidth.take(self.company, u64::try_from(bytes).unwrap_or(u64::MAX)).await;
+        self.bandwidth.take(self.company, u32::try_from(bytes).unwrap_or(u32::MAX)).await;
     }
 }
 

@@ -3,25 +3,27 @@
 
 use crate::metrics::PACED_DOWNLOADS;
 use std::collections::HashMap;
-use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
+use waybill_http_kit::rate::Rate;
 use waybill_schema::CompanyId;
 
 /// Time for which a company uses a gateway after a request or sent bytes.
 const ACTIVE: Duration = Duration::from_secs(1);
 
-/// Time whose bytes a company may send at once.
-const BURST: Duration = Duration::from_millis(5);
+/// Seconds whose bytes a company may send at once.
+const BURST_S: f64 = 0.005;
+
+const MIB: f64 = 1_048_576.0;
 
 /// Number of companies above which those that need not wait are forgotten.
 const REMEMBERED: usize = 256;
 
-/// Bytes that the companies of a gateway send. Pieces wait in the order of arrival, by the generic cell rate algorithm with a queue.
+/// Bytes that the companies of a gateway send. Pieces wait in the order of arrival.
 pub(crate) struct Bandwidth {
     /// Bytes of a company per second; `None` without a limit.
-    limit: Option<NonZeroU64>,
+    limit: Option<Rate>,
     state: Mutex<State>,
 }
 
@@ -44,22 +46,23 @@ impl State {
         self.other.is_some_and(|(_, at)| now.duration_since(at) < ACTIVE)
     }
 
-    /// Adds a piece that takes `time` at the limit. Returns when it may be sent.
-    fn add(&mut self, company: CompanyId, time: Duration, now: Instant) -> Instant {
+    /// Adds a piece. Returns how long it has to wait.
+    fn add(&mut self, company: CompanyId, bytes: u32, limit: Rate, now: Instant) -> Duration {
         if self.done_at.len() > REMEMBERED {
             self.done_at.retain(|_, at| *at > now);
         }
-        let done_at = self.done_at.entry(company).or_insert(now);
-        let begins = now.max(*done_at);
-        *done_at = begins + time;
-        begins.checked_sub(BURST).unwrap_or(now)
+        let before = self.done_at.get(&company).copied();
+        self.done_at.insert(company, limit.after(before, now, f64::from(bytes)));
+        before.map_or(Duration::ZERO, |before| limit.wait(before, now))
     }
 }
 
 impl Bandwidth {
     /// Creates one in which a company sends at most `mib_per_s` while others use the gateway; without a limit for 0.
-    pub(crate) fn new(mib_per_s: u64) -> Arc<Self> {
-        Arc::new(Self { limit: NonZeroU64::new(mib_per_s << 20), state: Mutex::default() })
+    pub(crate) fn new(mib_per_s: u32) -> Arc<Self> {
+        let per_second = f64::from(mib_per_s) * MIB;
+        let limit = (mib_per_s > 0).then(|| Rate::new(per_second, per_second * BURST_S));
+        Arc::new(Self { limit, state: Mutex::default() })
     }
 
     /// Notes that a company uses the gateway.
@@ -70,20 +73,19 @@ impl Bandwidth {
     }
 
     /// Waits until a company may send this number of bytes.
-    pub(crate) async fn take(&self, company: CompanyId, bytes: u64) {
+    pub(crate) async fn take(&self, company: CompanyId, bytes: u32) {
         let Some(limit) = self.limit else { return };
         let now = Instant::now();
-        let at = {
+        let wait = {
             let mut state = self.locked();
             if !state.note(company, now) {
                 return;
             }
-            let ns = u128::from(bytes) * 1_000_000_000 / u128::from(limit.get());
-            state.add(company, Duration::from_nanos(u64::try_from(ns).unwrap_or(u64::MAX)), now)
+            state.add(company, bytes, limit, now)
         };
-        if at > now {
+        if !wait.is_zero() {
             PACED_DOWNLOADS.inc();
-            tokio::time::sleep_until(at).await;
+            tokio::time::sleep(wait).await;
         }
     }
 
@@ -97,12 +99,12 @@ mod tests {
     use super::*;
     use uuid::Uuid;
 
-    const PIECE: u64 = 64 * 1_024;
+    const PIECE: u32 = 64 * 1_024;
     const ONE: CompanyId = CompanyId(Uuid::from_u128(1));
     const OTHER: CompanyId = CompanyId(Uuid::from_u128(2));
 
     /// Sends a number of MiB. Returns the time that it took.
-    async fn send(bandwidth: &Bandwidth, company: CompanyId, mib: u64) -> Duration {
+    async fn send(bandwidth: &Bandwidth, company: CompanyId, mib: u32) -> Duration {
         let began = Instant::now();
         for _ in 0..(mib << 20) / PIECE {
             bandwidth.take(company, PIECE).await;

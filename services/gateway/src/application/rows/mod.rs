@@ -1,5 +1,5 @@
-//! Rows of the tables that requests read often: files, and pages of lists. If a cache is configured, rows that were read earlier answer
-//! as long as no event has changed them. Otherwise each request asks PostgreSQL.
+//! Rows of the tables that requests read often: files, and pages of lists. Rows that were read earlier answer as long as no event has
+//! changed them. Otherwise, and if no rows are kept, the request asks PostgreSQL.
 
 pub(crate) mod kept;
 
